@@ -1,0 +1,62 @@
+# Everything runs in .venv. It is made once from the lock, and anew when the lock, pyproject.toml or PYTHON changes.
+
+PYTHON ?= python3
+ARGS   ?=
+
+BIN       := .venv/bin
+INSTALLED := .venv/installed-by-$(notdir $(PYTHON))
+LOCK      := deploy/requirements.lock
+PIP       := -m pip --quiet --disable-pip-version-check
+# uv leaves the addresses of package indexes out; hashes are those of every platform's files.
+COMPILE   := build/lock/bin/uv pip compile pyproject.toml --quiet $(ARGS) --universal --python-version 3.11 \
+             --generate-hashes --no-config --system-certs --no-emit-index-url --no-emit-find-links \
+             --annotation-style line --custom-compile-command 'make lock'
+# The migrator sets lock_timeout, and a migration may take its time; a count of attempts fits into an integer.
+SQUAWK    := $(BIN)/squawk --assume-in-transaction --pg-version 15.0 \
+             --exclude prefer-bigint-over-int,prefer-robust-stmts,require-lock-timeout,require-statement-timeout
+
+.PHONY: help run test check format lock image clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+run: $(INSTALLED) ## Start everything on a PostgreSQL of its own, whose data stay in .aiserv
+	@$(BIN)/python -m aiserv dev $(ARGS)
+
+test: $(INSTALLED) ## Run the tests; ARGS='-k lease' runs some, ARGS='-m "not slow"' leaves out faults and soaks
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED) ## Check format, style, types, imports and SQL
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest --quiet tests/test_imports.py tests/test_sql_files.py
+	$(SQUAWK) sql/migrations/*.sql
+
+format: $(INSTALLED) ## Format the code, and mend what ruff can mend
+	$(BIN)/ruff check --fix --exit-zero
+	$(BIN)/ruff format
+
+lock: ## Pin the dependencies for what pyproject.toml says now; ARGS=--upgrade takes the newest versions
+	@$(PYTHON) -m venv --clear build/lock
+	@build/lock/bin/python $(PIP) install uv
+	$(COMPILE) --all-extras --group build --group check --group test --output-file $(LOCK)
+	$(COMPILE) --extra fast --constraint $(LOCK) --output-file deploy/requirements-runtime.lock
+
+image: ## Build the container image aiserv
+	docker build --tag aiserv .
+
+clean: ## Remove what can be made again; the data in .aiserv stay
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find aiserv workers tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	    "aiserv needs Python 3.11 or newer. Say which: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.13" >&2; exit 1; }
+	@echo "Installing aiserv into .venv; the first time this takes about a minute ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python $(PIP) install --require-hashes --requirement $(LOCK)
+	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "Installed."

@@ -1,0 +1,5 @@
+"""`python -m aiserv` is `aiserv`."""
+
+from aiserv.cli import main
+
+main()
