@@ -1,0 +1,84 @@
+create or replace function aiserv._cancel(
+    job_ids uuid[],
+    reason  text
+)
+returns uuid[]
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    waiting uuid[];
+    later   uuid[];
+    running aiserv.lease[];
+    gone    uuid[];
+    moment  timestamptz := clock_timestamp();
+begin
+    with held as materialized (
+        select ready.ctid as place
+        from aiserv.job as job
+        join aiserv.ready as ready
+            on ready.model_profile = job.model_profile and ready.task_type = job.task_type and ready.priority = job.priority
+            and ready.owner_service = job.owner_service and ready.run_at = job.run_at and ready.job_id = job.id
+        where job.id = any(_cancel.job_ids)
+        order by job.id
+        for update of ready
+    ),
+    taken as (
+        delete from aiserv.ready as ready using held where ready.ctid = held.place returning ready.job_id
+    )
+    select coalesce(array_agg(taken.job_id), '{}') into waiting from taken;
+
+    with held as materialized (
+        select scheduled.ctid as place
+        from aiserv.job as job
+        join aiserv.scheduled as scheduled
+            on scheduled.model_profile = job.model_profile and scheduled.task_type = job.task_type
+            and scheduled.run_at = job.run_at and scheduled.job_id = job.id
+        where job.id = any(_cancel.job_ids)
+        order by job.id
+        for update of scheduled
+    ),
+    taken as (
+        delete from aiserv.scheduled as scheduled using held where scheduled.ctid = held.place returning scheduled.job_id
+    )
+    select coalesce(array_agg(taken.job_id), '{}') into later from taken;
+
+    with held as materialized (
+        select lease.job_id
+        from aiserv.lease as lease
+        where lease.job_id = any(_cancel.job_ids)
+        order by lease.job_id
+        for update
+    ),
+    taken as (
+        delete from aiserv.lease as lease using held where lease.job_id = held.job_id returning lease.*
+    )
+    select coalesce(array_agg(taken.*::aiserv.lease), '{}') into running from taken;
+
+    gone := waiting || later || array(select lease.job_id from unnest(running) as lease);
+    insert into aiserv.attempt (job_id, attempt, worker_id, started_at, finished_at, outcome, error_message)
+    select lease.job_id, lease.attempt, lease.worker_id, lease.started_at, moment, 'cancelled', left(_cancel.reason, 10000)
+    from unnest(running) as lease;
+
+    update aiserv.job as job
+    set outcome = 'cancelled',
+        attempt = coalesce(lease.attempt, job.attempt),
+        worker_id = lease.worker_id,
+        started_at = coalesce(lease.started_at, job.started_at),
+        updated_at = moment,
+        finished_at = moment,
+        error_category = null,
+        error_message = left(_cancel.reason, 10000)
+    from unnest(gone) as cancelled(job_id)
+    left join unnest(running) as lease on lease.job_id = cancelled.job_id
+    where job.id = cancelled.job_id;
+
+    perform aiserv._remember_unsuccessful(gone);
+    return gone;
+end;
+$$;
+
+comment on function aiserv._cancel is 'Cancel those of the jobs that are pending or running and return their ids.';

@@ -1,0 +1,61 @@
+create or replace function aiserv._create_jobs(
+    items    aiserv._new_job[],
+    batch_id uuid default null
+)
+returns uuid[]
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    created_at timestamptz := clock_timestamp();
+    fresh      uuid[];
+    job_ids    uuid[];
+begin
+    perform aiserv._check_new_jobs(_create_jobs.items);
+
+    select array_agg(aiserv.new_id(created_at, position) order by position) into fresh
+    from generate_series(0, cardinality(_create_jobs.items) - 1) as position;
+    job_ids := fresh;
+    if exists (select from unnest(_create_jobs.items) as item where item.idempotency_key is not null) then
+        job_ids := aiserv._reserve_keys(_create_jobs.items, fresh);
+    end if;
+
+    with created as (
+        insert into aiserv.job (
+            id, owner_service, owner_ref, task_type, model_profile, priority, input, input_bytes, metadata, max_attempts,
+            timeout_seconds, idempotency_key, batch_id, traceparent, created_at, run_at, updated_at
+        )
+        select
+            fresh[item.ordinality], item.owner_service, item.owner_ref, item.task_type, item.model_profile, item.priority,
+            item.input, octet_length(item.input::text), item.metadata, item.max_attempts, item.timeout_seconds,
+            item.idempotency_key, _create_jobs.batch_id, item.traceparent, created_at,
+            coalesce(item.run_at, created_at + item.delay, created_at), created_at
+        from unnest(_create_jobs.items) with ordinality as item
+        where job_ids[item.ordinality] = fresh[item.ordinality]
+        returning
+            job.id, job.model_profile, job.task_type, job.priority, job.owner_service, job.run_at, job.input_bytes
+    ),
+    due as (
+        insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes)
+        select
+            created.model_profile, created.task_type, created.priority, created.owner_service, created.run_at, created.id,
+            created.input_bytes
+        from created
+        where created.run_at <= created_at
+    )
+    insert into aiserv.scheduled (model_profile, task_type, run_at, job_id, priority, owner_service, input_bytes)
+    select
+        created.model_profile, created.task_type, created.run_at, created.id, created.priority, created.owner_service,
+        created.input_bytes
+    from created
+    where created.run_at > created_at;
+
+    return job_ids;
+end;
+$$;
+
+comment on function aiserv._create_jobs is
+'Store the jobs that are not there yet and return the id of each item''s job, in order. Raises JV400 and JK422.';

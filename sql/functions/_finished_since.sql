@@ -1,0 +1,24 @@
+create or replace function aiserv._finished_since(since timestamptz)
+returns setof aiserv.delta
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    if _finished_since.since is null then
+        return;
+    end if;
+    return query
+    select
+        tally.minute, tally.owner_service, tally.task_type, tally.model_profile, tally.error_category, tally.total,
+        tally.scheduled, tally.completed, tally.failed, tally.cancelled
+    from aiserv.tally as tally
+    where tally.minute >= date_trunc('minute', _finished_since.since, 'UTC') and tally.minute > '-infinity'
+    union all
+    select delta.*
+    from aiserv.delta as delta
+    where delta.minute >= date_trunc('minute', _finished_since.since, 'UTC');
+end;
+$$;
+
+comment on function aiserv._finished_since is 'The counters of the minutes since then, folded or not, to be summed; none without since.';

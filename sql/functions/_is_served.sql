@@ -1,0 +1,21 @@
+create or replace function aiserv._is_served(
+    model_profile text,
+    task_type     text
+)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return exists (
+        select
+        from aiserv.workers as worker
+        where worker.state = 'live'
+          and (worker.model_profiles = '{}' or _is_served.model_profile = any(worker.model_profiles))
+          and (worker.task_types = '{}' or _is_served.task_type = any(worker.task_types))
+    );
+end;
+$$;
+
+comment on function aiserv._is_served is 'Whether a live worker takes this queue.';

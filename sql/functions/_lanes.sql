@@ -1,0 +1,32 @@
+create or replace function aiserv._lanes()
+returns setof aiserv.ready
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return query
+    with recursive lane as (
+        (
+            select ready.*
+            from aiserv.ready as ready
+            order by ready.model_profile, ready.task_type, ready.priority, ready.owner_service, ready.run_at, ready.job_id
+            limit 1
+        )
+        union all
+        select next.*
+        from lane
+        cross join lateral (
+            select ready.*
+            from aiserv.ready as ready
+            where (ready.model_profile, ready.task_type, ready.priority, ready.owner_service)
+                > (lane.model_profile, lane.task_type, lane.priority, lane.owner_service)
+            order by ready.model_profile, ready.task_type, ready.priority, ready.owner_service, ready.run_at, ready.job_id
+            limit 1
+        ) as next
+    )
+    select lane.* from lane;
+end;
+$$;
+
+comment on function aiserv._lanes is 'The oldest ready job of each queue, priority and owner: one look into the index for each.';

@@ -1,0 +1,56 @@
+create or replace function aiserv._queues(
+    task_types     text[],
+    model_profiles text[]
+)
+returns table (model_profile text, task_type text)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    -- Nothing named twice, nothing left open: the queues are known without a look at the tables.
+    if cardinality(_queues.task_types) > 0 and cardinality(_queues.model_profiles) > 0 then
+        return query
+        select distinct profile.name, kind.name
+        from unnest(_queues.model_profiles) as profile(name)
+        cross join unnest(_queues.task_types) as kind(name);
+        return;
+    end if;
+
+    -- A step of the recursion is one look into an index, however many jobs a queue holds.
+    return query
+    with recursive waiting(model_profile, task_type) as (
+        (select ready.model_profile, ready.task_type from aiserv.ready as ready order by 1, 2 limit 1)
+        union all
+        select next.*
+        from waiting
+        cross join lateral (
+            select ready.model_profile, ready.task_type
+            from aiserv.ready as ready
+            where (ready.model_profile, ready.task_type) > (waiting.model_profile, waiting.task_type)
+            order by 1, 2
+            limit 1
+        ) as next
+    ),
+    later(model_profile, task_type) as (
+        (select scheduled.model_profile, scheduled.task_type from aiserv.scheduled as scheduled order by 1, 2 limit 1)
+        union all
+        select next.*
+        from later
+        cross join lateral (
+            select scheduled.model_profile, scheduled.task_type
+            from aiserv.scheduled as scheduled
+            where (scheduled.model_profile, scheduled.task_type) > (later.model_profile, later.task_type)
+            order by 1, 2
+            limit 1
+        ) as next
+    )
+    select queue.model_profile, queue.task_type
+    from (select * from waiting union select * from later) as queue
+    where (coalesce(cardinality(_queues.task_types), 0) = 0 or queue.task_type = any(_queues.task_types))
+      and (coalesce(cardinality(_queues.model_profiles), 0) = 0 or queue.model_profile = any(_queues.model_profiles));
+end;
+$$;
+
+comment on function aiserv._queues is
+'The queues, pairs of model profile and task type, that a claimer means; an empty or missing list means any that hold pending jobs.';

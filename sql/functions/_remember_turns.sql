@@ -1,0 +1,49 @@
+create or replace function aiserv._remember_turns(job_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    moment timestamptz := clock_timestamp();
+begin
+    -- A microsecond for each place in the line: who came last in this claim comes last in the next.
+    with served as (
+        select
+            lease.model_profile, lease.task_type, lease.owner_service,
+            moment + max(taken.position) * interval '1 microsecond' as served_at
+        from unnest(_remember_turns.job_ids) with ordinality as taken(job_id, position)
+        join aiserv.lease as lease on lease.job_id = taken.job_id
+        group by lease.model_profile, lease.task_type, lease.owner_service
+    ),
+    -- A row that another claim holds is left alone: turns may be a little unfair, but never a queue for a lock.
+    free as (
+        select turn.model_profile, turn.task_type, turn.owner_service, served.served_at
+        from served
+        join aiserv.turn as turn using (model_profile, task_type, owner_service)
+        for update of turn skip locked
+    ),
+    known as (
+        update aiserv.turn as turn
+        set served_at = free.served_at
+        from free
+        where turn.model_profile = free.model_profile
+          and turn.task_type = free.task_type
+          and turn.owner_service = free.owner_service
+    )
+    insert into aiserv.turn (model_profile, task_type, owner_service, served_at)
+    select served.model_profile, served.task_type, served.owner_service, served.served_at
+    from served
+    where not exists (
+        select from aiserv.turn as turn
+        where turn.model_profile = served.model_profile
+          and turn.task_type = served.task_type
+          and turn.owner_service = served.owner_service
+    )
+    on conflict on constraint turn_pkey do nothing;
+end;
+$$;
+
+comment on function aiserv._remember_turns is 'Note which owners these jobs, just leased in this order, have served.';

@@ -1,0 +1,35 @@
+create or replace function aiserv._requeue(
+    held    aiserv.lease[],
+    outcome text,
+    run_at  timestamptz default null
+)
+returns void
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    moment timestamptz := clock_timestamp();
+begin
+    -- The error of an earlier attempt stays to be seen; without a new time the job keeps its place in the line.
+    update aiserv.job as job
+    set attempt = lease.attempt,
+        lost_leases = case when _requeue.outcome = 'lease_expired' then job.lost_leases + 1 else 0 end,
+        started_at = lease.started_at,
+        updated_at = moment,
+        run_at = coalesce(_requeue.run_at, job.run_at)
+    from unnest(_requeue.held) as lease
+    where job.id = lease.job_id;
+
+    insert into aiserv.attempt (job_id, attempt, worker_id, started_at, finished_at, outcome)
+    select lease.job_id, lease.attempt, lease.worker_id, lease.started_at, moment, _requeue.outcome
+    from unnest(_requeue.held) as lease;
+
+    perform aiserv._place(array(select lease.job_id from unnest(_requeue.held) as lease));
+end;
+$$;
+
+comment on function aiserv._requeue is
+'Make jobs whose lease has just been deleted pending again, through no fault of theirs: outcome released or lease_expired.';

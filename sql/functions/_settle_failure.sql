@@ -1,0 +1,23 @@
+create or replace function aiserv._settle_failure(item json)
+returns aiserv.settlement
+language plpgsql
+set search_path = ''
+as $$
+declare
+    job_id    uuid    := item ->> 'id';
+    attempt   integer := item ->> 'attempt';
+    retryable boolean := coalesce((item ->> 'retryable')::boolean, false);
+    answer    aiserv.settlement;
+begin
+    if aiserv._fail(
+        job_id, item ->> 'category', item ->> 'message', attempt, null, retryable, (item ->> 'retry_after')::interval,
+        nullif((item -> 'usage')::text, 'null')::json
+    ) then
+        select shown.id, shown.status into answer.id, answer.status from aiserv.jobs as shown where shown.id = job_id;
+        return answer;
+    end if;
+    return aiserv._failure_answer(job_id, item ->> 'category', item ->> 'message', attempt, null, retryable);
+end;
+$$;
+
+comment on function aiserv._settle_failure is 'Fail the job of one item of settle_jobs and say what became of it.';

@@ -1,0 +1,63 @@
+create or replace function aiserv.claim_jobs(
+    worker_id      text,
+    task_types     text[]   default null,
+    model_profiles text[]   default null,
+    max_jobs       integer  default 1,
+    lease          interval default '15 minutes',
+    claim_id       text     default null,
+    instance_id    uuid     default null,
+    slots          integer  default null
+)
+returns setof aiserv.jobs
+language plpgsql
+security definer
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    claimer aiserv._claimer;
+    claimed uuid[];
+begin
+    perform aiserv._check_claim(claim_jobs.worker_id, claim_jobs.max_jobs, claim_jobs.lease, claim_jobs.claim_id);
+    claimer := (
+        claim_jobs.worker_id,
+        aiserv.touch_worker(
+            claim_jobs.worker_id, claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.instance_id, claim_jobs.slots
+        ),
+        claim_jobs.claim_id, claim_jobs.lease, clock_timestamp()
+    );
+
+    -- A repeat of a claim whose answer was lost on the way.
+    if claim_jobs.claim_id is not null then
+        select array_agg(lease.job_id order by lease.job_id) into claimed
+        from aiserv.lease as lease
+        where lease.worker_id = claim_jobs.worker_id and lease.claim_id = claim_jobs.claim_id;
+    end if;
+
+    if claimed is null then
+        claimed := aiserv._claim(claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.max_jobs, claimer);
+        -- Only a claim that came back short looks for jobs of the dead: no one waits longer than the lease.
+        if cardinality(claimed) < claim_jobs.max_jobs and exists (select from aiserv.recover_jobs()) then
+            claimed := claimed || aiserv._claim(
+                claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.max_jobs - cardinality(claimed), claimer
+            );
+        end if;
+    end if;
+
+    return query
+    select job.*
+    from unnest(claimed) with ordinality as claim(job_id, position)
+    join aiserv.jobs as job on job.id = claim.job_id
+    order by claim.position;
+end;
+$$;
+
+comment on function aiserv.claim_jobs is
+'Give up to max_jobs due jobs to a worker, each under a lease: highest priority first, owners in turns, within an owner the
+earliest run_at, then id. Missing or empty task_types and model_profiles mean any. A paused or full queue gives none.
+The attempt of a job returned is the token that complete_job, fail_job, release_job and heartbeat_job want.
+A repeat with the same worker_id and claim_id returns what still runs of that claim. A claim that comes back short recovers
+expired leases first. instance_id tells workers of one worker_id apart, slots is how many jobs at once it can do: list_workers shows both.
+Raises JV400 (worker_id of 1 to 200 characters, max_jobs 0 to 1000, lease 1 second to 24 hours).';

@@ -1,0 +1,19 @@
+create or replace function aiserv.get_job(job_id uuid)
+returns aiserv.jobs
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+    answer aiserv.jobs;
+begin
+    select job.* into answer from aiserv.jobs as job where job.id = get_job.job_id;
+    if not found then
+        return aiserv._answer(aiserv._settlement(get_job.job_id, null, null, repeated => false));
+    end if;
+    return answer;
+end;
+$$;
+
+comment on function aiserv.get_job is 'The job as it is now. Raises JN404 (no such job).';

@@ -1,0 +1,47 @@
+create or replace function aiserv.heartbeat_jobs(
+    job_ids  uuid[],
+    attempts integer[],
+    lease    interval default null
+)
+returns setof aiserv.jobs
+language plpgsql
+security definer
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    kept uuid[];
+begin
+    if cardinality(heartbeat_jobs.job_ids) is distinct from cardinality(heartbeat_jobs.attempts) then
+        raise exception using errcode = 'JV400', message = 'attempts: must be as many as job_ids';
+    end if;
+    if not (heartbeat_jobs.lease between interval '1 second' and interval '24 hours') then
+        raise exception using errcode = 'JV400', message = 'lease: must be from 1s to 24h';
+    end if;
+    with renewed as (
+        update aiserv.lease as held
+        set lease_expires_at = greatest(
+                held.lease_expires_at, clock_timestamp() + coalesce(heartbeat_jobs.lease, held.lease)
+            ),
+            updated_at = clock_timestamp()
+        from (
+            select *
+            from unnest(heartbeat_jobs.job_ids, heartbeat_jobs.attempts) as item(job_id, attempt)
+            order by item.job_id
+        ) as item
+        where held.job_id = item.job_id and held.attempt = item.attempt
+        returning held.job_id
+    )
+    select array_agg(renewed.job_id) into kept from renewed;
+
+    return query
+    select job.* from unnest(kept) as held(job_id) join aiserv.jobs as job on job.id = held.job_id;
+end;
+$$;
+
+comment on function aiserv.heartbeat_jobs is
+'Renew the leases of many running jobs, each named by id and attempt, and return those still held: the others were
+cancelled, taken away or settled, and their runs must stop. lease is how long from now; without it as long as claimed for.
+Raises JV400 (arrays of unequal length, lease out of range).';

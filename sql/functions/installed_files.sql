@@ -1,0 +1,14 @@
+create or replace function aiserv.installed_files()
+returns setof text
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+    return query
+    select installed.file from aiserv.installed as installed order by installed.file;
+end;
+$$;
+
+comment on function aiserv.installed_files is 'The files of sql/ that this schema was made of: how a server finds out whether it fits.';

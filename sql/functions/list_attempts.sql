@@ -1,0 +1,18 @@
+create or replace function aiserv.list_attempts(job_id uuid)
+returns setof aiserv.attempts
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+    if not exists (select from aiserv.job as job where job.id = list_attempts.job_id) then
+        perform aiserv._answer(aiserv._settlement(list_attempts.job_id, null, null, repeated => false));
+    end if;
+    return query
+    select attempt.* from aiserv.attempts as attempt where attempt.job_id = list_attempts.job_id order by attempt.attempt;
+end;
+$$;
+
+comment on function aiserv.list_attempts is
+'The attempts of a job, oldest first; the running one has no outcome yet. Raises JN404 (no such job).';

@@ -1,0 +1,42 @@
+create or replace function aiserv.merge_jobs(
+    defaults json,
+    item     json
+)
+returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    merged json;
+begin
+    select json_object_agg(
+        field.key,
+        case
+            when field.key = 'input' and json_typeof(base.value) = 'object' and json_typeof(field.value) = 'object' then (
+                select coalesce(json_object_agg(part.key, part.value), '{}')
+                from (
+                    select inherited.key, inherited.value
+                    from json_each(base.value) as inherited
+                    where not exists (select from json_each(field.value) as own where own.key = inherited.key)
+                    union all
+                    select own.key, own.value from json_each(field.value) as own
+                ) as part
+            )
+            else field.value
+        end
+    ) into merged
+    from (
+        select own.key, own.value from json_each(merge_jobs.item) as own
+        union all
+        select inherited.key, inherited.value
+        from json_each(merge_jobs.defaults) as inherited
+        where not exists (select from json_each(merge_jobs.item) as own where own.key = inherited.key)
+    ) as field
+    left join json_each(merge_jobs.defaults) as base on base.key = field.key;
+    return coalesce(merged, '{}');
+end;
+$$;
+
+comment on function aiserv.merge_jobs is
+'The item over the defaults, key by key, null counting as given. Two input objects merge by their top-level keys; values keep their text.';

@@ -1,0 +1,46 @@
+create or replace function aiserv.next_wake(
+    task_types     text[] default null,
+    model_profiles text[] default null
+)
+returns timestamptz
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+    return least(
+        -- A job of theirs becomes due.
+        (
+            select min(first.run_at)
+            from aiserv._queues(next_wake.task_types, next_wake.model_profiles) as queue
+            cross join lateral (
+                select scheduled.run_at
+                from aiserv.scheduled as scheduled
+                where scheduled.model_profile = queue.model_profile and scheduled.task_type = queue.task_type
+                order by scheduled.run_at
+                limit 1
+            ) as first
+        ),
+        -- A lease runs out, of whatever queue: any claim that comes back short recovers it.
+        (select min(lease.lease_expires_at) from aiserv.lease as lease),
+        -- A pause ends, or a rate allows the next job.
+        (
+            select min(greatest(
+                setting.paused_until,
+                setting.refilled_at + (1 - setting.request_balance) / setting.requests_per_minute * interval '1 minute',
+                setting.refilled_at - setting.token_balance / setting.tokens_per_minute * interval '1 minute'
+            ))
+            from aiserv.queue_setting as setting
+            join aiserv._queues(next_wake.task_types, next_wake.model_profiles) as queue
+                on queue.model_profile = setting.model_profile and setting.task_type in ('', queue.task_type)
+            where not setting.paused
+              and (setting.paused_until > clock_timestamp() or setting.request_balance < 1 or setting.token_balance <= 0)
+        )
+    );
+end;
+$$;
+
+comment on function aiserv.next_wake is
+'When a claim for these queues should be tried next though nobody calls: a job becomes due, a lease runs out, a pause or a rate
+limit ends. Null is never; a time in the past is now.';

@@ -1,0 +1,51 @@
+create or replace function aiserv.release_job(
+    job_id    uuid,
+    attempt   integer  default null,
+    worker_id text     default null,
+    delay     interval default null
+)
+returns aiserv.jobs
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    answer aiserv.settlement;
+    held   aiserv.lease;
+    moment timestamptz := clock_timestamp();
+begin
+    if not (release_job.delay between interval '0' and interval '366 days') then
+        raise exception using errcode = 'JV400', message = 'delay: must be from 0 to 366 days';
+    end if;
+    -- The lease row is the right to give the job back.
+    delete from aiserv.lease as lease
+    where lease.job_id = release_job.job_id
+      and lease.attempt = coalesce(release_job.attempt, lease.attempt)
+      and lease.worker_id = coalesce(release_job.worker_id, lease.worker_id)
+    returning lease.* into held;
+
+    if found then
+        perform aiserv._requeue(array[held], 'released', moment + release_job.delay);
+        answer.id := release_job.job_id;
+    else
+        answer := aiserv._settlement(
+            release_job.job_id, release_job.attempt, release_job.worker_id,
+            repeated => exists (
+                select
+                from aiserv.jobs as job
+                join aiserv.attempt as attempt on attempt.job_id = job.id and attempt.attempt = job.attempt
+                where job.id = release_job.job_id
+                  and job.status = 'pending'
+                  and attempt.outcome = 'released'
+                  and attempt.attempt = coalesce(release_job.attempt, attempt.attempt)
+            )
+        );
+    end if;
+    return aiserv._answer(answer);
+end;
+$$;
+
+comment on function aiserv.release_job is
+'Give a running job back unharmed: pending again, at once in its old place or after delay; failures stay as they are.
+A repeat by the same attempt returns the job unchanged.
+Raises JN404 (no such job), JL409 (attempt or worker no longer holds it), JS409 (it is not running), JV400 (delay out of range).';

@@ -1,0 +1,26 @@
+create or replace function aiserv.sweep(retention interval default '30 days')
+returns timestamptz
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    profiles text[];
+    kinds    text[];
+begin
+    perform aiserv.recover_jobs();
+    select array_agg(queue.model_profile), array_agg(queue.task_type) into profiles, kinds
+    from aiserv._queues(null, null) as queue;
+    perform aiserv._promote(profiles, kinds);
+    perform aiserv._fold();
+    -- A full piece means there is more: come again at once.
+    if aiserv.prune_jobs(sweep.retention) >= 1000 then
+        return clock_timestamp();
+    end if;
+    return aiserv.next_wake();
+end;
+$$;
+
+comment on function aiserv.sweep is
+'What a server does every half a minute and when next_wake says: recover expired leases, make scheduled jobs ready that are due,
+fold the counters, prune what is older than retention (0 keeps all). Returns when to come again at the latest, or null. Any number may run at once.';

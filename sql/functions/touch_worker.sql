@@ -1,0 +1,51 @@
+create or replace function aiserv.touch_worker(
+    worker_id      text,
+    task_types     text[]  default null,
+    model_profiles text[]  default null,
+    instance_id    uuid    default null,
+    slots          integer default null
+)
+returns uuid
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    -- A worker over HTTP or psql has a name only: its instance is the name.
+    instance uuid := coalesce(touch_worker.instance_id, md5(touch_worker.worker_id)::uuid);
+    moment   timestamptz := clock_timestamp();
+begin
+    -- A busy worker claims many times a second: its row need not be written that often.
+    if exists (
+        select from aiserv.worker as worker
+        where worker.instance_id = instance
+          and worker.last_seen_at > moment - interval '10 seconds'
+          and worker.task_types = coalesce(touch_worker.task_types, '{}')
+          and worker.model_profiles = coalesce(touch_worker.model_profiles, '{}')
+          and worker.slots is not distinct from touch_worker.slots
+    ) then
+        return instance;
+    end if;
+
+    -- A row that is held is being touched by somebody else, or belongs to a transaction that may take its time.
+    perform from aiserv.worker as worker where worker.instance_id = instance for update skip locked;
+    if not found and exists (select from aiserv.worker as worker where worker.instance_id = instance) then
+        return instance;
+    end if;
+    insert into aiserv.worker (instance_id, worker_id, kind, task_types, model_profiles, slots, started_at, last_seen_at)
+    values (
+        instance, touch_worker.worker_id, case when touch_worker.instance_id is null then 'http' else 'builtin' end,
+        coalesce(touch_worker.task_types, '{}'), coalesce(touch_worker.model_profiles, '{}'), touch_worker.slots, moment, moment
+    )
+    on conflict on constraint worker_pkey do update
+    set task_types = excluded.task_types,
+        model_profiles = excluded.model_profiles,
+        slots = excluded.slots,
+        last_seen_at = excluded.last_seen_at;
+    return instance;
+end;
+$$;
+
+comment on function aiserv.touch_worker is
+'Say that a worker is alive and what it takes; claim_jobs does it by itself. Written at most every 10 seconds for the same facts.
+Returns its instance: the one given, or for a worker over HTTP or psql one made of its name.';

@@ -1,0 +1,49 @@
+create or replace function aiserv._guard_outcome()
+returns trigger
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    misplaced uuid;
+begin
+    select job.id into misplaced
+    from moved as job
+    where job.outcome is not null
+      and (
+        exists (select from aiserv.lease as lease where lease.job_id = job.id)
+        or exists (
+            select
+            from aiserv.ready as ready
+            where ready.model_profile = job.model_profile and ready.task_type = job.task_type
+              and ready.priority = job.priority and ready.owner_service = job.owner_service
+              and ready.run_at = job.run_at and ready.job_id = job.id
+        )
+        or exists (
+            select
+            from aiserv.scheduled as scheduled
+            where scheduled.model_profile = job.model_profile and scheduled.task_type = job.task_type
+              and scheduled.run_at = job.run_at and scheduled.job_id = job.id
+        )
+      )
+    limit 1;
+
+    if found then
+        raise exception using
+            errcode = 'JS409',
+            message = format('job %s cannot be finished: it is still pending or running', misplaced),
+            hint = 'Use the functions: complete_job, fail_job, cancel_job.';
+    end if;
+    return null;
+end;
+$$;
+
+comment on function aiserv._guard_outcome is 'Refuse an outcome for a job that still lies in a place, also by hand.';
+
+create or replace trigger _100_guard_outcome
+after update on aiserv.job
+referencing new table as moved
+for each statement
+execute function aiserv._guard_outcome();

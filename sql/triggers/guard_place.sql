@@ -1,0 +1,62 @@
+create or replace function aiserv._guard_place()
+returns trigger
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    misplaced uuid;
+begin
+    select moved.job_id into misplaced
+    from moved
+    left join aiserv.job as job on job.id = moved.job_id
+    where job.id is null
+       or job.outcome is not null
+       or (tg_table_name <> 'lease' and exists (select from aiserv.lease as lease where lease.job_id = job.id))
+       or (tg_table_name <> 'ready' and exists (
+            select
+            from aiserv.ready as ready
+            where ready.model_profile = job.model_profile and ready.task_type = job.task_type
+              and ready.priority = job.priority and ready.owner_service = job.owner_service
+              and ready.run_at = job.run_at and ready.job_id = job.id
+       ))
+       or (tg_table_name <> 'scheduled' and exists (
+            select
+            from aiserv.scheduled as scheduled
+            where scheduled.model_profile = job.model_profile and scheduled.task_type = job.task_type
+              and scheduled.run_at = job.run_at and scheduled.job_id = job.id
+       ))
+    limit 1;
+
+    if found then
+        raise exception using
+            errcode = 'JS409',
+            message = format('job %s cannot be put into aiserv.%s', misplaced, tg_table_name),
+            detail = 'It does not exist, is finished, or lies in another place: a job is in one place at a time.',
+            hint = 'Use the functions: claim_jobs, release_job, retry_job.';
+    end if;
+    return null;
+end;
+$$;
+
+comment on function aiserv._guard_place is 'Refuse a second place for a job, or one for a finished job, also by hand.';
+
+create or replace trigger _100_guard_place
+after insert on aiserv.ready
+referencing new table as moved
+for each statement
+execute function aiserv._guard_place();
+
+create or replace trigger _100_guard_place
+after insert on aiserv.scheduled
+referencing new table as moved
+for each statement
+execute function aiserv._guard_place();
+
+create or replace trigger _100_guard_place
+after insert on aiserv.lease
+referencing new table as moved
+for each statement
+execute function aiserv._guard_place();

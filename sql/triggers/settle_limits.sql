@@ -1,0 +1,46 @@
+create or replace function aiserv._settle_limits()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    -- Nobody pays for limits who has none.
+    if not exists (select from aiserv.queue_setting) then
+        return null;
+    end if;
+
+    perform pg_notify('aiserv_ready', freed.model_profile)
+    from (
+        select distinct gone.model_profile
+        from gone
+        join aiserv.queue_setting as setting
+            on setting.model_profile = gone.model_profile and setting.task_type in ('', gone.task_type)
+        where setting.max_running is not null
+    ) as freed;
+
+    -- Usage as reported replaces the estimate; without a report the estimate stands.
+    update aiserv.queue_setting as setting
+    set token_balance = setting.token_balance + spent.unused
+    from (
+        select limited.model_profile, limited.task_type, sum(gone.reserved_tokens - (job.usage ->> 'total_tokens')::numeric) as unused
+        from gone
+        join aiserv.job as job on job.id = gone.job_id
+        join aiserv.queue_setting as limited
+            on limited.model_profile = gone.model_profile and limited.task_type in ('', gone.task_type)
+        where gone.reserved_tokens is not null
+          and limited.tokens_per_minute is not null
+          and (job.usage ->> 'total_tokens') ~ '^[0-9]{1,15}$'
+        group by limited.model_profile, limited.task_type
+    ) as spent
+    where setting.model_profile = spent.model_profile and setting.task_type = spent.task_type;
+    return null;
+end;
+$$;
+
+comment on function aiserv._settle_limits is 'When jobs stop running: tell workers of slots that became free in limited queues, and correct their token balance.';
+
+create or replace trigger _300_settle_limits
+after delete on aiserv.lease
+referencing old table as gone
+for each statement
+execute function aiserv._settle_limits();

@@ -1,0 +1,34 @@
+create or replace view aiserv.workers as
+select
+    worker.worker_id,
+    worker.instance_id,
+    worker.kind,
+    worker.task_types,
+    worker.model_profiles,
+    worker.slots,
+    held.busy,
+    worker.last_seen_at,
+    case when worker.last_seen_at > clock_timestamp() - interval '75 seconds' then 'live' else 'lost' end as state,
+    held.jobs,
+    worker.started_at
+from aiserv.worker as worker
+cross join lateral (
+    select
+        count(*) as busy,
+        coalesce(json_agg(json_build_object('id', lease.job_id, 'attempt', lease.attempt) order by lease.job_id), '[]') as jobs
+    from aiserv.lease as lease
+    where lease.instance_id = worker.instance_id
+) as held;
+
+comment on view aiserv.workers is 'Who claims: built-in workers, one row for each start, and workers over HTTP or psql, one row for each worker_id.';
+comment on column aiserv.workers.worker_id is 'The name it gave.';
+comment on column aiserv.workers.instance_id is 'One start of it; for workers over HTTP and psql made of the name.';
+comment on column aiserv.workers.kind is 'builtin or http.';
+comment on column aiserv.workers.task_types is 'What it takes; empty is anything.';
+comment on column aiserv.workers.model_profiles is 'For which models; empty is any.';
+comment on column aiserv.workers.slots is 'How many jobs at once it can do, if it said so.';
+comment on column aiserv.workers.busy is 'How many jobs it holds.';
+comment on column aiserv.workers.last_seen_at is 'When it last claimed, to about ten seconds.';
+comment on column aiserv.workers.state is 'live, or lost when it has not been seen for 75 seconds.';
+comment on column aiserv.workers.jobs is 'The jobs it holds: id and attempt.';
+comment on column aiserv.workers.started_at is 'When it was first seen.';
