@@ -1,0 +1,143 @@
+"""Install and update the schema from the files of `sql/`, in the order that `sql/install.sql` gives."""
+
+import logging
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import psycopg
+
+logger = logging.getLogger(__name__)
+
+# Taken by whoever installs, until the end of its transaction. Any number will do, as long as it stays.
+INSTALL_LOCK = 7_283_461_905
+LOCK_TIMEOUT = "30s"
+
+
+class MigrationError(Exception):
+    """The schema cannot be brought up to date; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class SqlFile:
+    """A file of `sql/`: its name there, its text, and the SHA-256 of the text."""
+
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        return sha256(self.text.encode()).hexdigest()
+
+    @property
+    def runs_once(self) -> bool:
+        return self.name.startswith("migrations/")
+
+
+def sql_directory() -> Path:
+    """The folder `sql/`: inside the installed package, or beside it in a checkout."""
+    packaged = Path(__file__).parent / "sql"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "sql"
+
+
+def sql_files() -> dict[str, SqlFile]:
+    """All files that make the schema, by name, in the order of installation."""
+    directory = sql_directory()
+    names = re.findall(r"^\\ir (\S+)$", (directory / "install.sql").read_text(), re.MULTILINE)
+    return {name: SqlFile(name, (directory / name).read_text()) for name in names}
+
+
+def migrate(conninfo: str) -> list[str]:
+    """Bring the schema up to date in one transaction and return the names of the files that were run.
+
+    Safe when any number of processes start at once: they go one after the other, and all but the first
+    find nothing to do. Raises MigrationError when the schema is newer than this program, and
+    psycopg.Error when PostgreSQL refuses.
+    """
+    files = sql_files()
+    with psycopg.connect(conninfo, connect_timeout=10, application_name="aiserv migrate") as connection:
+        installed = installed_files(connection)
+        if not outdated(files, installed):
+            return []
+        connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+        connection.execute("select pg_advisory_xact_lock(%s)", [INSTALL_LOCK])
+        # Somebody may have been faster.
+        installed = installed_files(connection)
+        changed = outdated(files, installed)
+        if changed:
+            _run(connection, files, installed, changed)
+        return changed
+
+
+def pending(conninfo: str) -> list[str]:
+    """The names of the files that `migrate` would run."""
+    with psycopg.connect(conninfo, connect_timeout=10, application_name="aiserv migrate") as connection:
+        return outdated(sql_files(), installed_files(connection))
+
+
+def script() -> str:
+    """The whole schema as one file for psql: `install.sql` with what it includes."""
+    files = sql_files()
+    text = (sql_directory() / "install.sql").read_text()
+    return re.sub(r"^\\ir (\S+)$", lambda include: files[include[1]].text, text, flags=re.MULTILINE)
+
+
+def installed_files(connection: psycopg.Connection) -> dict[str, str | None]:
+    """The files this schema was made of, with their checksums; none when nothing is installed."""
+    found = connection.execute("select to_regclass('aiserv.installed') is not null").fetchone()
+    if not found or not found[0]:
+        return {}
+    return dict(connection.execute("select file, checksum from aiserv.installed").fetchall())
+
+
+def outdated(files: dict[str, SqlFile], installed: dict[str, str | None]) -> list[str]:
+    """The files to run: migrations that have not run, and all else when anything of it has changed.
+
+    All else together, because a view that gains a column is rebuilt under what depends on it.
+    """
+    newer = sorted(name for name in installed if name.startswith("migrations/") and name not in files)
+    if newer:
+        raise MigrationError(
+            f"The schema has {newer[-1]}, which this version of aiserv does not know: it was installed by a newer one. "
+            "Run that version, or a newer one still."
+        )
+    once = [name for name, file in files.items() if file.runs_once and name not in installed]
+    repeatable = [file for file in files.values() if not file.runs_once]
+    unchanged = all(installed.get(file.name) == file.checksum for file in repeatable)
+    if unchanged and not once:
+        return []
+    return [name for name, file in files.items() if not file.runs_once or name in once]
+
+
+def _run(
+    connection: psycopg.Connection, files: dict[str, SqlFile], installed: dict[str, str | None], changed: list[str]
+) -> None:
+    for name in changed:
+        if name == "roles.sql":
+            _create_roles(connection, files[name])
+        else:
+            logger.debug("running %s", name)
+            # Whole files, several statements each: without parameters, so that PostgreSQL takes them at once.
+            connection.execute(files[name].text.encode())
+    connection.cursor().executemany(
+        """
+        insert into aiserv.installed (file, checksum) values (%s, %s)
+        on conflict (file) do update set checksum = excluded.checksum, installed_at = clock_timestamp()
+        """,
+        [(name, files[name].checksum) for name in changed],
+    )
+    gone = [name for name in installed if name not in files]
+    connection.execute("delete from aiserv.installed where file = any(%s)", [gone])
+    logger.info("schema installed: %s of %s files run", len(changed), len(files))
+
+
+def _create_roles(connection: psycopg.Connection, roles: SqlFile) -> None:
+    try:
+        with connection.transaction():
+            connection.execute(roles.text.encode())
+    except psycopg.errors.InsufficientPrivilege:
+        logger.warning(
+            "this user may not create roles: it will own the objects itself. "
+            "For least privilege let an administrator run sql/roles.sql first"
+        )

@@ -1,0 +1,118 @@
+"""A database of its own for every test, cloned from one that was migrated once."""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import DictRow, dict_row
+
+from aiserv.embedded import embedded_postgres
+from aiserv.migrate import migrate
+
+MEMORY = Path("/dev/shm")  # noqa: S108  # what we make there is a TemporaryDirectory
+PLENTY = 4 * 1024**3  # bytes
+
+
+def pytest_configure() -> None:
+    """End a run on SIGTERM (from `timeout` or a CI) as on Ctrl-C: with its fixtures torn down."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A directory for the data of PostgreSQL, in memory where there is plenty of it.
+
+    On ext4 a clone takes 0.15 s instead of 0.02 s as soon as others were dropped: a new file keeps
+    away from every inode that was freed in the last minute, and each dropped database frees 300.
+    """
+    in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > PLENTY
+    parent = MEMORY if in_memory else None
+    with tempfile.TemporaryDirectory(prefix="aiserv-tests-", dir=parent) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def postgres(scratch: Path) -> Iterator[str]:
+    """The URL of a server for an administrator: `AISERV_TEST_DATABASE_URL`, or one of our own."""
+    if url := os.environ.get("AISERV_TEST_DATABASE_URL"):
+        yield url
+        return
+    with embedded_postgres(scratch / "postgres", durable=False) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str) -> Iterator[str]:
+    """The name of a database with our schema in it and nothing else."""
+    with database(postgres, template="template1") as name:
+        with administrator(postgres) as connection:
+            # Roles belong to the server: two runs at once must not both find them missing.
+            connection.execute("select pg_advisory_lock(hashtext('aiserv tests'))")
+            migrate(url_of(postgres, name))
+        yield name
+
+
+@pytest.fixture
+def conninfo(postgres: str, template: str) -> Iterator[str]:
+    """The URL of a database that belongs to this test."""
+    with database(postgres, template=template) as name:
+        yield url_of(postgres, name)
+
+
+@pytest.fixture
+def connect(conninfo: str) -> Iterator[Callable[..., psycopg.Connection[DictRow]]]:
+    """Opens connections to the test's database, with `options=...` or what else libpq knows."""
+    with ExitStack() as connections:
+
+        def connect(**parameters: str) -> psycopg.Connection[DictRow]:
+            connection = psycopg.connect(make_conninfo(conninfo, **parameters), autocommit=True, row_factory=dict_row)
+            connections.callback(connection.close)
+            return connection
+
+        yield connect
+
+
+@pytest.fixture
+def db(connect: Callable[..., psycopg.Connection[DictRow]]) -> psycopg.Connection[DictRow]:
+    """A connection to the test's database."""
+    return connect()
+
+
+@contextmanager
+def database(postgres: str, *, template: str) -> Iterator[str]:
+    """The name of a new database, dropped afterwards whoever is still connected."""
+    name = f"aiserv_test_{uuid4().hex}"
+    with administrator(postgres) as connection:
+        # Copying files waits for two checkpoints, which are cheap only where nothing is synced.
+        (fsync,) = connection.execute("show fsync").fetchone() or ("on",)
+        connection.execute(
+            sql.SQL("create database {} template {} strategy {}").format(
+                sql.Identifier(name),
+                sql.Identifier(template),
+                sql.Identifier("file_copy" if fsync == "off" else "wal_log"),
+            )
+        )
+    try:
+        yield name
+    finally:
+        with administrator(postgres) as connection:
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def administrator(postgres: str) -> psycopg.Connection:
+    return psycopg.connect(postgres, autocommit=True)
+
+
+def url_of(postgres: str, name: str) -> str:
+    parts = urlsplit(postgres)
+    return f"{parts.scheme}://{parts.netloc}/{name}?{parts.query}"
