@@ -1,0 +1,1 @@
+"""The HTTP API: a thin layer of remote procedure calls over the functions of `sql/`."""

@@ -1,0 +1,155 @@
+"""Prometheus metrics of a server and of a worker: no owner, reference or id is ever a label."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+STATUSES: Final = ("pending", "running", "completed", "failed", "cancelled")
+# From a NOTIFY round trip to an hour in the queue; from a cached answer to an hour of audio.
+PICKUP_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+ATTEMPT_BUCKETS: Final = tuple(0.02 * 2**power for power in range(18))
+REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """What servers and workers both count, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._transitions = Counter(
+            "aiserv_transitions",
+            "Transitions of jobs that this process made.",
+            ["transition", "task_type", "model_profile"],
+            registry=self.registry,
+        )
+        self._listener_connected = Gauge(
+            "aiserv_listener_connected", "Whether this process hears notifications (1) or not (0).", registry=self.registry
+        )
+
+    def transition(self, transition: str, task_type: str, model_profile: str, count: int = 1) -> None:
+        self._transitions.labels(transition, task_type, model_profile).inc(count)
+
+    def listener(self, connected: Callable[[], bool]) -> None:
+        """Show whether the listener is connected, asked at every scrape."""
+        self._listener_connected.set_function(connected)
+
+
+class ServerMetrics(Metrics):
+    """What a server counts, and what the database knows when somebody scrapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._requests = Histogram(
+            "aiserv_http_request_seconds",
+            "Requests by route template.",
+            ["route", "method", "status"],
+            buckets=REQUEST_BUCKETS,
+            registry=self.registry,
+        )
+        self._unfenced = Counter(
+            "aiserv_unfenced_settlements",
+            "Settlements without an attempt: a late one could hit the attempt of a successor.",
+            registry=self.registry,
+        )
+        self._jobs = _JobGauges()
+        self.registry.register(self._jobs)
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        self._requests.labels(route, method, status).observe(seconds)
+
+    def settlement(self, *, fenced: bool) -> None:
+        if not fenced:
+            self._unfenced.inc()
+
+    def jobs(self, stats: dict[str, Any], queues: list[dict[str, Any]]) -> None:
+        """Show the numbers of `aiserv.stats` and the pauses of `aiserv.list_queues` from now on."""
+        self._jobs.stats = stats
+        self._jobs.queues = queues
+
+
+class WorkerMetrics(Metrics):
+    """What a worker counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pickup = Histogram(
+            "aiserv_pickup_seconds",
+            "From the moment a job was due to its claim, both by PostgreSQL's clock.",
+            buckets=PICKUP_BUCKETS,
+            registry=self.registry,
+        )
+        self._attempts = Histogram(
+            "aiserv_attempt_seconds",
+            "Attempts of this worker.",
+            ["task_type", "model_profile", "outcome"],
+            buckets=ATTEMPT_BUCKETS,
+            registry=self.registry,
+        )
+        self._provider_requests = Histogram(
+            "aiserv_provider_request_seconds",
+            "Calls of providers; outcome is ok or an error category.",
+            ["provider", "outcome"],
+            buckets=ATTEMPT_BUCKETS,
+            registry=self.registry,
+        )
+        self._tokens = Counter(
+            "aiserv_tokens", "Tokens as providers reported them.", ["model_profile", "kind"], registry=self.registry
+        )
+        self._slots = Gauge("aiserv_worker_slots", "How many jobs this worker does at once.", registry=self.registry)
+        self._busy = Gauge("aiserv_worker_slots_busy", "How many jobs it does now.", registry=self.registry)
+
+    def slots(self, slots: int, busy: Callable[[], int]) -> None:
+        """Show the slots, and how many are busy, asked at every scrape."""
+        self._slots.set(slots)
+        self._busy.set_function(busy)
+
+    def pickup(self, seconds: float) -> None:
+        self._pickup.observe(seconds)
+
+    def attempt(self, task_type: str, model_profile: str, outcome: str, seconds: float) -> None:
+        self._attempts.labels(task_type, model_profile, outcome).observe(seconds)
+
+    def provider_request(self, provider: str, outcome: str, seconds: float) -> None:
+        self._provider_requests.labels(provider, outcome).observe(seconds)
+
+    def tokens(self, model_profile: str, usage: dict[str, int] | None) -> None:
+        for kind in ("prompt", "completion"):
+            self._tokens.labels(model_profile, kind).inc((usage or {}).get(f"{kind}_tokens", 0))
+
+
+class _JobGauges(Collector):
+    """The state of the tables: the same on every server, so aggregate with max, not with sum."""
+
+    def __init__(self) -> None:
+        self.stats: dict[str, Any] = {"groups": []}
+        self.queues: list[dict[str, Any]] = []
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        jobs = GaugeMetricFamily("aiserv_jobs", "Jobs by status.", labels=["status", "task_type", "model_profile"])
+        oldest = GaugeMetricFamily(
+            "aiserv_oldest_pending_seconds", "How long the oldest due job has waited.", labels=["model_profile"]
+        )
+        paused = GaugeMetricFamily("aiserv_queue_paused", "Whether a model profile is paused.", labels=["model_profile"])
+        counts: dict[tuple[str, str, str], int] = {}
+        waiting: dict[str, float] = {}
+        for group in self.stats["groups"]:
+            profile = group["model_profile"]
+            for status in STATUSES:
+                key = (status, group["task_type"], profile)
+                counts[key] = counts.get(key, 0) + group[status]
+            waiting[profile] = max(waiting.get(profile, 0), group["oldest_pending_seconds"] or 0)
+        for labels, count in counts.items():
+            jobs.add_metric(labels, count)
+        for profile, seconds in waiting.items():
+            oldest.add_metric([profile], seconds)
+        for queue in self.queues:
+            if queue["task_type"] is None:
+                paused.add_metric([queue["model_profile"]], float(queue["paused"]))
+        return [jobs, oldest, paused]
+
+
+# What a probe asks before it renders: brings gauges up to date.
+Refresh = Callable[[], Awaitable[None]]

@@ -1,0 +1,55 @@
+"""Health, readiness and metrics over HTTP, the same for servers and workers."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import psycopg
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.aiohttp import make_aiohttp_handler
+from psycopg_pool import PoolTimeout
+
+from aiserv.database import Database
+
+# Why a process is not ready, or None when it is.
+Readiness = Callable[[], Awaitable[str | None]]
+
+
+def probe_routes(
+    registry: CollectorRegistry, readiness: Readiness, refresh: Callable[[], Awaitable[None]] | None = None
+) -> list[web.RouteDef]:
+    """`/healthz`, `/readyz` and `/metrics`; `refresh` brings gauges up to date before they are shown."""
+    render = make_aiohttp_handler(registry)
+
+    async def healthz(_request: web.Request) -> web.Response:
+        """Answer while the process turns: nothing else is asked, or an outage of the database would restart it."""
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        """Answer 200 when requests can be served, else 503 and why."""
+        reason = await readiness()
+        if reason is None:
+            return web.json_response({"status": "ok"})
+        return web.Response(
+            text=json.dumps({"status": "unavailable", "reason": reason}), status=503, content_type="application/json"
+        )
+
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        """Show the metrics as Prometheus or OpenMetrics text."""
+        if refresh:
+            await refresh()
+        return await render(request)
+
+    return [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+
+
+async def database_readiness(database: Database) -> str | None:
+    """Why the database cannot be used, or None: it must answer, and its schema fit this version."""
+    try:
+        missing = await database.missing_migrations()
+    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+        return "the schema is not installed: run aiserv migrate"
+    except (psycopg.Error, PoolTimeout, OSError) as error:
+        return f"PostgreSQL cannot be used: {type(error).__name__}"
+    return f"the schema is not up to date: run aiserv migrate ({', '.join(missing)} missing)" if missing else None

@@ -1,0 +1,39 @@
+"""Waking: telling a task that waits to look again."""
+
+from typing import Final
+
+import anyio
+
+
+class Wake:
+    """A repeatable event: take `next` before you look for work, wait for it if there was none."""
+
+    def __init__(self) -> None:
+        self.next = anyio.Event()
+
+    def __call__(self, _payload: str | None = None) -> None:
+        self.next.set()
+        self.next = anyio.Event()
+
+
+# Two looks a minute keep a lost notification from delaying anything for longer than this.
+LOOK_SECONDS: Final = 30.0
+SHORTEST_SECONDS: Final = 0.001
+
+
+class Pause:
+    """How long to sleep between two looks, given in how many seconds the next thing is due."""
+
+    def __init__(self) -> None:
+        self._shortest = SHORTEST_SECONDS
+
+    def __call__(self, due_in: float | None) -> float:
+        """Seconds to sleep: until it is due, at most half a minute; ever longer while it is overdue and stays so.
+
+        Overdue is what somebody else's transaction holds, such as a lease that has run out.
+        """
+        if due_in is None or due_in > 0:
+            self._shortest = SHORTEST_SECONDS
+        else:
+            self._shortest = min(self._shortest * 2, 1.0)
+        return min(max(LOOK_SECONDS if due_in is None else due_in, self._shortest), LOOK_SECONDS)
