@@ -1,0 +1,36 @@
+"""One attempt in progress: the job, and why its run was stopped if it was."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+import anyio
+
+from aiserv.models import Job
+
+
+class Stop(Enum):
+    """Why a run was stopped before it ended."""
+
+    LOST = auto()  # cancelled, or taken away: its result is of no use
+    SHUTDOWN = auto()  # the worker goes: somebody else shall do the job
+
+
+@dataclass
+class Attempt:
+    """A run of a job that can be stopped while it executes, and not any more while it is settled."""
+
+    job: Job
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    stopped: Stop | None = None
+    executing: bool = True
+    lease_expires_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lease_expires_at = self.job.lease_expires_at
+
+    def stop(self, reason: Stop) -> None:
+        """Stop the run: the connection to the provider closes. Does nothing once it has ended."""
+        if self.executing and self.stopped is None:
+            self.stopped = reason
+            self.scope.cancel()

@@ -1,0 +1,28 @@
+"""What a worker runs: an executor turns the `input` of a job into an outcome."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from pydantic import JsonValue
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiserv.models import Job
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a successful attempt leaves: the job's `result`, and the tokens spent.
+
+    `usage` has what the provider counted of `prompt_tokens`, `completion_tokens` and
+    `total_tokens`, or is None.
+    """
+
+    result: JsonValue
+    usage: dict[str, int] | None
+
+
+# Raises `workers.failures.Failure`; any other exception is a bug (`internal`). Cancelling it
+# closes the connection to the provider.
+Executor: TypeAlias = "Callable[[Job], Awaitable[Outcome]]"

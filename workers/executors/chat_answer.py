@@ -1,0 +1,129 @@
+"""What a chat completions endpoint answered, once it is known to be an answer."""
+
+import json
+from dataclasses import dataclass
+from typing import Final, NoReturn, TypeGuard
+
+from pydantic import JsonValue
+
+from workers.executors.chat_errors import MAX_ERROR, ProviderError
+from workers.failures import Failure, clean_json
+
+_COUNTS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
+_MAX_COUNT: Final = 2**31
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The first choice of a chat completion; `content` is None when the model calls tools."""
+
+    content: str | None
+    tool_calls: list[JsonValue]
+    finish_reason: str | None
+    model: str | None
+    usage: dict[str, int] | None
+
+    @classmethod
+    def parse(cls, body: bytes, *, json_wanted: bool) -> "Answer":
+        """Read the body of a success, which may be anything.
+
+        Raises `Failure`: `content_filter`; `output_truncated`, when the model ran out of tokens
+        before the content that was asked for; `invalid_response`.
+        """
+        completion = _completion(body)
+        choice, message = _choice(completion)
+        usage = _usage(completion)
+        finish_reason = _text(choice.get("finish_reason"))
+        refusal = _text(message.get("refusal"))
+        if finish_reason == "content_filter" or refusal:
+            why = "the provider's filter stopped the answer" if refusal is None else refusal
+            raise Failure("content_filter", why, usage=usage)
+        tool_calls = message.get("tool_calls") or []
+        if not isinstance(tool_calls, list):
+            raise Failure("invalid_response", "tool_calls is no list", usage=usage)
+        content = _content(message)
+        flaw = None if tool_calls else _flaw(content, json_wanted=json_wanted)
+        if flaw and finish_reason == "length":
+            said = f"the model ran out of tokens: {flaw}"
+            raise Failure("output_truncated", said, usage=usage)
+        if flaw:
+            raise Failure("invalid_response", flaw, usage=usage)
+        return cls(content, tool_calls, finish_reason, _text(completion.get("model")), usage)
+
+
+def _completion(body: bytes) -> dict[str, JsonValue]:
+    # Lenient where a model was cut off within a character, as llama.cpp does.
+    text = body.decode("utf-8-sig", errors="replace")
+    try:
+        completion = clean_json(json.loads(text))
+    except (ValueError, RecursionError):
+        said = ProviderError.parse(body[:MAX_ERROR]).message
+        # Without a cause, which would hold the whole answer.
+        raise Failure("invalid_response", f"the answer is no JSON: {said}") from None
+    if not isinstance(completion, dict):
+        raise Failure("invalid_response", "the answer is no JSON object")
+    return completion
+
+
+def _choice(completion: dict[str, JsonValue]) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
+    match completion:
+        case {"choices": [dict(choice), *_]} if isinstance(message := choice.get("message"), dict):
+            return choice, message
+        case {"error": error} if error:
+            said = error.get("message") if isinstance(error, dict) else error
+            raise Failure("invalid_response", f"the provider answered 200 with an error: {said}")
+        case _:
+            raise Failure("invalid_response", "the answer has no choice with a message")
+
+
+def _content(message: dict[str, JsonValue]) -> str | None:
+    match message.get("content"):
+        case None:
+            return None
+        case str(content):
+            return content
+        case list(parts):
+            # Some servers answer with parts, as requests may have them.
+            return "".join(_part(part) for part in parts)
+        case _:
+            raise Failure("invalid_response", "the content is no text")
+
+
+def _part(part: JsonValue) -> str:
+    match part:
+        case {"text": str(text)}:
+            return text
+        case _:
+            raise Failure("invalid_response", "a part of the content is no text")
+
+
+def _flaw(content: str | None, *, json_wanted: bool) -> str | None:
+    if content is None:
+        return "the answer has no content"
+    if json_wanted:
+        try:
+            json.loads(content, parse_constant=_no_json)
+        except (ValueError, RecursionError):
+            return "JSON was asked for and the content is none"
+    return None
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _usage(completion: dict[str, JsonValue]) -> dict[str, int] | None:
+    reported = completion.get("usage")
+    if not isinstance(reported, dict):
+        return None
+    counts = {name: reported.get(name) for name in _COUNTS}
+    usage = {name: count for name, count in counts.items() if _is_count(count)}
+    return usage or None
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_COUNT
+
+
+def _text(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) and value else None
