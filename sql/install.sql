@@ -54,6 +54,7 @@ insert into aiserv.installed (file) values
 \ir functions/_is_served.sql
 \ir functions/_is_storable.sql
 \ir functions/_lanes.sql
+\ir functions/_line.sql
 \ir functions/_lock_limits.sql
 \ir functions/_lowest_id.sql
 \ir functions/_matching_ids.sql
@@ -68,7 +69,6 @@ insert into aiserv.installed (file) values
 \ir functions/_reserve_keys.sql
 \ir functions/_retry.sql
 \ir functions/_seconds_since.sql
-\ir functions/_setting.sql
 \ir functions/_settle_failure.sql
 \ir functions/_settlement.sql
 \ir functions/_spend.sql
@@ -77,8 +77,11 @@ insert into aiserv.installed (file) values
 \ir functions/_take.sql
 \ir functions/cancel_job.sql
 \ir functions/cancel_jobs.sql
+\ir functions/check_job_version.sql
+\ir functions/check_queue_version.sql
 \ir functions/claim_jobs.sql
 \ir functions/complete_job.sql
+\ir functions/count_jobs.sql
 \ir functions/create_job.sql
 \ir functions/create_jobs.sql
 \ir functions/created_here.sql
@@ -89,8 +92,10 @@ insert into aiserv.installed (file) values
 \ir functions/heartbeat_jobs.sql
 \ir functions/installed_files.sql
 \ir functions/job_json.sql
+\ir functions/job_version.sql
 \ir functions/list_attempts.sql
 \ir functions/list_jobs.sql
+\ir functions/list_page.sql
 \ir functions/list_queues.sql
 \ir functions/list_workers.sql
 \ir functions/merge_jobs.sql
@@ -98,6 +103,8 @@ insert into aiserv.installed (file) values
 \ir functions/next_wake.sql
 \ir functions/pause_queue.sql
 \ir functions/prune_jobs.sql
+\ir functions/queue_json.sql
+\ir functions/queue_version.sql
 \ir functions/recover_jobs.sql
 \ir functions/release_job.sql
 \ir functions/resume_queue.sql
@@ -110,6 +117,7 @@ insert into aiserv.installed (file) values
 \ir functions/sweep.sql
 \ir functions/time_text.sql
 \ir functions/touch_worker.sql
+\ir functions/unfinished_in_batch.sql
 
 \ir triggers/count_jobs.sql
 \ir triggers/count_scheduled.sql

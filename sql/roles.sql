@@ -20,8 +20,12 @@ begin
         end if;
     end loop;
 
-    -- Whoever installs must be able to hand the objects over, and to replace them later.
-    if not pg_has_role(current_user, 'aiserv_owner', 'member') then
+    -- Whoever installs must be able to hand the objects over, and to replace them later. From PostgreSQL 16 on, who
+    -- makes a role is a member of it without the right to act as it.
+    if not pg_has_role(
+        current_user, 'aiserv_owner',
+        case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end
+    ) then
         execute format('grant aiserv_owner to %I', current_user);
     end if;
 end;

@@ -3,7 +3,10 @@
 do $$
 begin
     if exists (select from pg_catalog.pg_roles as role where role.rolname = 'aiserv_owner')
-        and pg_has_role(current_user, 'aiserv_owner', 'member') then
+        and pg_has_role(
+            current_user, 'aiserv_owner',
+            case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end
+        ) then
         create schema if not exists aiserv authorization aiserv_owner;
         -- Until the end of the transaction: what is created from here on belongs to the owner.
         set local role aiserv_owner;

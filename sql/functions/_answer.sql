@@ -1,6 +1,7 @@
 create or replace function aiserv._answer(settlement aiserv.settlement)
 returns aiserv.jobs
 language plpgsql
+stable
 set search_path = ''
 as $$
 declare

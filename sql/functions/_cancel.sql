@@ -1,6 +1,7 @@
 create or replace function aiserv._cancel(
-    job_ids uuid[],
-    reason  text
+    job_ids  uuid[],
+    reason   text,
+    statuses text[] default '{pending,running}'
 )
 returns uuid[]
 language plpgsql
@@ -8,13 +9,15 @@ set search_path = ''
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     waiting uuid[];
     later   uuid[];
     running aiserv.lease[];
     gone    uuid[];
-    moment  timestamptz := clock_timestamp();
+    moment  timestamptz;
 begin
     with held as materialized (
         select ready.ctid as place
@@ -22,7 +25,7 @@ begin
         join aiserv.ready as ready
             on ready.model_profile = job.model_profile and ready.task_type = job.task_type and ready.priority = job.priority
             and ready.owner_service = job.owner_service and ready.run_at = job.run_at and ready.job_id = job.id
-        where job.id = any(_cancel.job_ids)
+        where job.id = any(_cancel.job_ids) and 'pending' = any(_cancel.statuses)
         order by job.id
         for update of ready
     ),
@@ -37,7 +40,7 @@ begin
         join aiserv.scheduled as scheduled
             on scheduled.model_profile = job.model_profile and scheduled.task_type = job.task_type
             and scheduled.run_at = job.run_at and scheduled.job_id = job.id
-        where job.id = any(_cancel.job_ids)
+        where job.id = any(_cancel.job_ids) and 'pending' = any(_cancel.statuses)
         order by job.id
         for update of scheduled
     ),
@@ -49,7 +52,7 @@ begin
     with held as materialized (
         select lease.job_id
         from aiserv.lease as lease
-        where lease.job_id = any(_cancel.job_ids)
+        where lease.job_id = any(_cancel.job_ids) and 'running' = any(_cancel.statuses)
         order by lease.job_id
         for update
     ),
@@ -58,6 +61,7 @@ begin
     )
     select coalesce(array_agg(taken.*::aiserv.lease), '{}') into running from taken;
 
+    moment := clock_timestamp();
     gone := waiting || later || array(select lease.job_id from unnest(running) as lease);
     insert into aiserv.attempt (job_id, attempt, worker_id, started_at, finished_at, outcome, error_message)
     select lease.job_id, lease.attempt, lease.worker_id, lease.started_at, moment, 'cancelled', left(_cancel.reason, 10000)
@@ -81,4 +85,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._cancel is 'Cancel those of the jobs that are pending or running and return their ids.';
+comment on function aiserv._cancel is 'Cancel those of the jobs that are pending or running, or only those with one of these statuses, and return their ids. A job that
+moves from place to place meanwhile may be missed: look, and call again.';

@@ -12,6 +12,7 @@ declare
         when _check_completion.result is null then 'result: must be JSON; null is given as ''null'''
         when not aiserv._is_storable(_check_completion.result) then 'result: must not contain \u0000 or a lone surrogate'
         when json_typeof(_check_completion.usage) <> 'object' then 'usage: must be an object'
+        when not aiserv._is_storable(_check_completion.usage) then 'usage: must not contain \u0000 or a lone surrogate'
     end;
 begin
     if complaint is not null then

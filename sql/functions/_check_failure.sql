@@ -17,6 +17,7 @@ declare
         when not (_check_failure.retry_after between interval '0' and interval '366 days')
             then 'retry_after: must be from 0 to 366 days'
         when json_typeof(_check_failure.usage) <> 'object' then 'usage: must be an object'
+        when not aiserv._is_storable(_check_failure.usage) then 'usage: must not contain \u0000 or a lone surrogate'
     end;
 begin
     if complaint is not null then

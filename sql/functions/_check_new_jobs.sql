@@ -4,8 +4,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    bad      record;
-    position bigint;
+    bad record;
 begin
     -- One pass that finds nothing in the usual case; a null comparison is a complaint, too.
     select item.*, item.ordinality into bad

@@ -7,9 +7,6 @@ create or replace function aiserv._claim(
 returns uuid[]
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     profiles      text[];
@@ -20,9 +17,10 @@ declare
     limited       boolean;
     level         integer;
     below         integer := 101;
+    depth         integer := 1;
     taken         record;
-    claimed       uuid[] := '{}';
-    bytes_left    bigint := 64 * 1024 * 1024;
+    claimed       uuid[] := array[]::uuid[];
+    bytes_left    bigint := 67108864::bigint;  -- 64 MiB
 begin
     select array_agg(queue.model_profile), array_agg(queue.task_type) into profiles, kinds
     from aiserv._queues(_claim.task_types, _claim.model_profiles) as queue;
@@ -30,10 +28,15 @@ begin
     open_profiles := profiles;
     open_kinds := kinds;
 
-    -- A queue without settings pays nothing for those that others have.
-    limited := exists (select from aiserv.queue_setting as setting where setting.model_profile = any(profiles));
+    -- A queue without settings pays nothing for those that others have. Which rows are locked depends on nothing but what
+    -- the claimer asked for: a second look in the same transaction must not lock others, out of order.
+    limited := exists (
+        select
+        from aiserv.queue_setting as setting
+        where coalesce(cardinality(_claim.model_profiles), 0) = 0 or setting.model_profile = any(_claim.model_profiles)
+    );
     if limited then
-        perform aiserv._lock_limits(profiles);
+        perform aiserv._lock_limits(_claim.model_profiles);
     end if;
 
     while cardinality(claimed) < _claim.max_jobs and bytes_left > 0 loop
@@ -57,19 +60,28 @@ begin
 
         select * into taken
         from aiserv._take(
-            open_profiles, open_kinds, level, least(_claim.max_jobs - cardinality(claimed), capacity)::integer, bytes_left,
-            claimer
+            open_profiles, open_kinds, level, least(_claim.max_jobs - cardinality(claimed), capacity)::integer, depth,
+            bytes_left, claimer
         );
         claimed := claimed || taken.job_ids;
         bytes_left := bytes_left - taken.bytes;
         if limited then
             perform aiserv._spend(taken.job_ids);
         end if;
-        -- Nothing left on this level but what other claims hold: look below it.
-        if taken.job_ids = '{}' then
+        -- Nothing here but what other claims hold: look further down the lanes, at last below this level.
+        if taken.is_last then
             below := level;
+            depth := 1;
+        elsif taken.job_ids = '{}' then
+            depth := depth * 8;
         end if;
     end loop;
+
+    -- Short for its bytes and not for want of jobs: whoever looks next finds more.
+    if bytes_left <= 0 and cardinality(claimed) < _claim.max_jobs then
+        perform pg_notify('aiserv_ready', queue.model_profile)
+        from (select distinct unnest(open_profiles)) as queue(model_profile);
+    end if;
     return claimed;
 end;
 $$;

@@ -8,9 +8,6 @@ returns aiserv.settlement
 language plpgsql
 stable
 set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 begin
     return aiserv._settlement(

@@ -5,9 +5,6 @@ create or replace function aiserv._create_jobs(
 returns uuid[]
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     created_at timestamptz := clock_timestamp();
@@ -37,6 +34,12 @@ begin
         where job_ids[item.ordinality] = fresh[item.ordinality]
         returning
             job.id, job.model_profile, job.task_type, job.priority, job.owner_service, job.run_at, job.input_bytes
+    ),
+    counted as (
+        insert into aiserv.delta (minute, owner_service, task_type, model_profile, total)
+        select date_trunc('minute', created_at, 'UTC'), created.owner_service, created.task_type, created.model_profile, count(*)
+        from created
+        group by created.owner_service, created.task_type, created.model_profile
     ),
     due as (
         insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes)

@@ -13,54 +13,60 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    held   aiserv.lease;
-    moment timestamptz := clock_timestamp();
-    again  boolean;
+    outcome text;
 begin
     -- The lease row is the right to settle.
-    delete from aiserv.lease as lease
-    where lease.job_id = _fail.job_id
-      and lease.attempt = coalesce(_fail.attempt, lease.attempt)
-      and lease.worker_id = coalesce(_fail.worker_id, lease.worker_id)
-    returning lease.* into held;
-    if not found then
-        return false;
-    end if;
-
-    update aiserv.job as job
-    set attempt = held.attempt,
-        failures = job.failures + _fail.retryable::integer,
-        lost_leases = 0,
-        started_at = held.started_at,
-        updated_at = moment,
-        usage = _fail.usage,
-        error_category = _fail.category,
-        error_message = left(_fail.message, 10000),
-        run_at = case
-            when _fail.retryable and job.failures + 1 < job.max_attempts
-                then moment + coalesce(_fail.retry_after, aiserv._backoff(job.failures + 1))
-            else job.run_at
-        end,
-        outcome = case when _fail.retryable and job.failures + 1 < job.max_attempts then null else 'failed' end,
-        finished_at = case when _fail.retryable and job.failures + 1 < job.max_attempts then null else moment end,
-        worker_id = case when _fail.retryable and job.failures + 1 < job.max_attempts then null else held.worker_id end
-    where job.id = held.job_id
-    returning job.outcome is null into again;
-
-    insert into aiserv.attempt (
+    with held as (
+        delete from aiserv.lease as lease
+        where lease.job_id = _fail.job_id
+          and lease.attempt = coalesce(_fail.attempt, lease.attempt)
+          and lease.worker_id = coalesce(_fail.worker_id, lease.worker_id)
+        returning lease.job_id, lease.attempt, lease.worker_id, lease.started_at, clock_timestamp() as moment
+    ),
+    judged as (
+        select
+            held.*,
+            job.failures + 1 as failures,
+            _fail.retryable and job.failures + 1 < job.max_attempts as again
+        from held
+        join aiserv.job as job on job.id = held.job_id
+    ),
+    ended as (
+        update aiserv.job as job
+        set attempt = judged.attempt,
+            failures = case when _fail.retryable then judged.failures else job.failures end,
+            lost_leases = 0,
+            worker_id = case when judged.again then null else judged.worker_id end,
+            started_at = judged.started_at,
+            updated_at = judged.moment,
+            usage = _fail.usage,
+            error_category = _fail.category,
+            error_message = left(_fail.message, 10000),
+            run_at = case
+                when judged.again then judged.moment + coalesce(_fail.retry_after, aiserv._backoff(judged.failures))
+                else job.run_at
+            end,
+            outcome = case when judged.again then null else 'failed' end,
+            finished_at = case when judged.again then null else judged.moment end
+        from judged
+        where job.id = judged.job_id
+        returning judged.*, job.error_category, job.error_message
+    )
+    insert into aiserv.attempt as history (
         job_id, attempt, worker_id, started_at, finished_at, outcome, retryable, error_category, error_message
     )
-    values (
-        held.job_id, held.attempt, held.worker_id, held.started_at, moment,
-        case when again then 'retrying' else 'failed' end, _fail.retryable, _fail.category, left(_fail.message, 10000)
-    );
+    select
+        ended.job_id, ended.attempt, ended.worker_id, ended.started_at, ended.moment,
+        case when ended.again then 'retrying' else 'failed' end, _fail.retryable, ended.error_category, ended.error_message
+    from ended
+    returning history.outcome into outcome;
 
-    if again then
-        perform aiserv._place(array[held.job_id]);
-    else
-        perform aiserv._remember_unsuccessful(array[held.job_id]);
+    if outcome = 'retrying' then
+        perform aiserv._place(array[_fail.job_id]);
+    elsif outcome = 'failed' then
+        perform aiserv._remember_unsuccessful(array[_fail.job_id]);
     end if;
-    return true;
+    return outcome is not null;
 end;
 $$;
 

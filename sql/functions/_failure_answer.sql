@@ -10,9 +10,6 @@ returns aiserv.settlement
 language plpgsql
 stable
 set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 begin
     return aiserv._settlement(
@@ -28,6 +25,8 @@ begin
               and attempt.error_category = _failure_answer.category
               and attempt.error_message = left(_failure_answer.message, 10000)
               and attempt.retryable = _failure_answer.retryable
+              -- What a retry has cleared is no longer shown, and so not repeated.
+              and job.error_category = attempt.error_category
         )
     );
 end;

@@ -7,7 +7,7 @@ as $$
 declare
     escapes text := _is_storable.document::text;
 begin
-    if strpos(escapes, '\u') = 0 then
+    if strpos(escapes, '\u') = 0 or escapes !~ '\\u(0000|[dD][89a-fA-F])' then
         return true;
     end if;
     -- An escaped backslash is no escape; a high surrogate followed by a low one is a character.

@@ -4,15 +4,17 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    moment timestamptz := clock_timestamp();
+    moment timestamptz;
 begin
     perform
     from aiserv.queue_setting as setting
-    where setting.model_profile = any(_lock_limits.model_profiles)
+    where coalesce(cardinality(_lock_limits.model_profiles), 0) = 0 or setting.model_profile = any(_lock_limits.model_profiles)
     order by setting.model_profile, setting.task_type
     for update;
+    moment := clock_timestamp();
 
-    -- Buckets fill with time, up to one minute's worth.
+    -- Buckets fill with time, up to one minute's worth. Each row is written, full or not: a claim in a transaction with an
+    -- older snapshot must fail and not count from it.
     update aiserv.queue_setting as setting
     set request_balance = least(
             setting.requests_per_minute,
@@ -23,10 +25,9 @@ begin
             setting.token_balance + setting.tokens_per_minute * extract(epoch from moment - setting.refilled_at) / 60
         ),
         refilled_at = moment
-    where setting.model_profile = any(_lock_limits.model_profiles)
-      and (setting.requests_per_minute is not null or setting.tokens_per_minute is not null);
+    where coalesce(cardinality(_lock_limits.model_profiles), 0) = 0 or setting.model_profile = any(_lock_limits.model_profiles);
 end;
 $$;
 
 comment on function aiserv._lock_limits is
-'Hold the settings of these profiles, so that claims of limited queues go one after the other, and fill up their rates.';
+'Hold the settings of these profiles (none or null: of all), so that claims of limited queues go one after the other, and fill up their rates.';

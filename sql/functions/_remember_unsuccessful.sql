@@ -2,9 +2,6 @@ create or replace function aiserv._remember_unsuccessful(job_ids uuid[])
 returns void
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 begin
     insert into aiserv.unsuccessful (

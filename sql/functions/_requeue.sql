@@ -1,25 +1,22 @@
 create or replace function aiserv._requeue(
     held    aiserv.lease[],
     outcome text,
-    run_at  timestamptz default null
+    delay   interval default null
 )
 returns void
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     moment timestamptz := clock_timestamp();
 begin
-    -- The error of an earlier attempt stays to be seen; without a new time the job keeps its place in the line.
+    -- The error of an earlier attempt stays to be seen; without a delay the job keeps its place in the line.
     update aiserv.job as job
     set attempt = lease.attempt,
         lost_leases = case when _requeue.outcome = 'lease_expired' then job.lost_leases + 1 else 0 end,
         started_at = lease.started_at,
         updated_at = moment,
-        run_at = coalesce(_requeue.run_at, job.run_at)
+        run_at = coalesce(moment + _requeue.delay, job.run_at)
     from unnest(_requeue.held) as lease
     where job.id = lease.job_id;
 

@@ -5,9 +5,6 @@ create or replace function aiserv._reserve_keys(
 returns uuid[]
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     settled  uuid[];

@@ -1,21 +1,26 @@
-create or replace function aiserv._retry(job_ids uuid[])
+create or replace function aiserv._retry(
+    job_ids  uuid[],
+    statuses text[] default '{failed,running}'
+)
 returns uuid[]
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     superseded aiserv.lease[];
     retried    uuid[];
-    moment     timestamptz := clock_timestamp();
+    moment     timestamptz;
 begin
     -- A running job gives up its lease, a failed one its row in aiserv.unsuccessful: whoever deletes it retries.
     with held as materialized (
         select lease.job_id
         from aiserv.lease as lease
-        where lease.job_id = any(_retry.job_ids)
+        where lease.job_id = any(_retry.job_ids) and 'running' = any(_retry.statuses)
         order by lease.job_id
         for update
     ),
@@ -27,7 +32,7 @@ begin
     with failed as materialized (
         select unsuccessful.job_id
         from aiserv.unsuccessful as unsuccessful
-        where unsuccessful.job_id = any(_retry.job_ids) and unsuccessful.outcome = 'failed'
+        where unsuccessful.job_id = any(_retry.job_ids) and unsuccessful.outcome = 'failed' and 'failed' = any(_retry.statuses)
         order by unsuccessful.job_id
         for update
     ),
@@ -40,6 +45,7 @@ begin
     select coalesce(array_agg(gone.job_id), '{}') || array(select lease.job_id from unnest(superseded) as lease) into retried
     from gone;
 
+    moment := clock_timestamp();
     insert into aiserv.attempt (job_id, attempt, worker_id, started_at, finished_at, outcome)
     select lease.job_id, lease.attempt, lease.worker_id, lease.started_at, moment, 'superseded'
     from unnest(superseded) as lease;
@@ -67,4 +73,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._retry is 'Make those of the jobs that are running or failed pending again, with a clean slate, and return their ids.';
+comment on function aiserv._retry is 'Make those of the jobs that are running or failed, or only those with one of these statuses, pending again with a clean slate, and
+return their ids.';

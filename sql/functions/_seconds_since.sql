@@ -5,6 +5,7 @@ create or replace function aiserv._seconds_since(
 returns double precision
 language sql
 immutable
+strict
 set search_path = ''
 as $$
     select greatest(extract(epoch from _seconds_since.moment - _seconds_since.earlier), 0)::double precision;

@@ -4,8 +4,8 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    job_id    uuid    := item ->> 'id';
-    attempt   integer := item ->> 'attempt';
+    job_id    uuid    := (item ->> 'id')::uuid;
+    attempt   integer := (item ->> 'attempt')::integer;
     retryable boolean := coalesce((item ->> 'retryable')::boolean, false);
     answer    aiserv.settlement;
 begin

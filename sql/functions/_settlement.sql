@@ -32,7 +32,8 @@ begin
         refused.hint := 'Drop the result: another attempt owns the job, or it is already finished.';
     else
         refused.code := 'JS409';
-        refused.detail := format('job %s is %s, not running', actual.id, actual.status);
+        -- Running by now: it was not a moment ago.
+        refused.detail := format('job %s is %s, not running', actual.id, replace(actual.status, 'running', 'pending'));
         refused.hint := 'Only a running job can be completed, failed, released or given a heartbeat.';
     end if;
     return refused;

@@ -3,90 +3,45 @@ create or replace function aiserv._take(
     task_types     text[],
     level          integer,
     max_jobs       integer,
+    depth          integer,
     max_bytes      bigint,
     claimer        aiserv._claimer,
     out job_ids    uuid[],
-    out bytes      bigint
+    out bytes      bigint,
+    out is_last    boolean
 )
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     owners bigint;
 begin
-    with recursive lane(model_profile, task_type, owner_service) as (
-        select queue.model_profile, queue.task_type, first.owner_service
-        from unnest(_take.model_profiles, _take.task_types) as queue(model_profile, task_type)
-        cross join lateral (
-            select ready.owner_service
-            from aiserv.ready as ready
-            where ready.model_profile = queue.model_profile
-              and ready.task_type = queue.task_type
-              and ready.priority = _take.level
-            order by ready.owner_service
-            limit 1
-        ) as first
-        union all
-        select lane.model_profile, lane.task_type, next.owner_service
-        from lane
-        cross join lateral (
-            select ready.owner_service
-            from aiserv.ready as ready
-            where ready.model_profile = lane.model_profile
-              and ready.task_type = lane.task_type
-              and ready.priority = _take.level
-              and ready.owner_service > lane.owner_service
-            order by ready.owner_service
-            limit 1
-        ) as next
+    with line as materialized (
+        select spot.*
+        from aiserv._line(_take.model_profiles, _take.task_types, _take.level, _take.max_jobs, _take.depth) as spot
     ),
-    crowd as materialized (
-        select count(distinct lane.owner_service) as owners from lane
+    -- In the order of turns and no more than are wanted: another claim must not miss what this one locks and leaves.
+    held as materialized (
+        select ready.ctid as place, ready.input_bytes, line.turn
+        from line
+        join aiserv.ready as ready on ready.ctid = line.place
+        order by line.turn
+        limit _take.max_jobs
+        for update of ready skip locked
     ),
-    candidate as materialized (
-        select
-            spot.place,
-            spot.job_id,
-            spot.input_bytes,
-            lane.owner_service,
-            row_number() over (partition by lane.owner_service order by spot.run_at, spot.job_id) as round,
-            max(turn.served_at) over (partition by lane.owner_service) as served_at
-        from lane
-        cross join crowd
-        left join aiserv.turn as turn
-            on crowd.owners > 1
-            and turn.model_profile = lane.model_profile
-            and turn.task_type = lane.task_type
-            and turn.owner_service = lane.owner_service
-        cross join lateral (
-            select ready.ctid as place, ready.job_id, ready.run_at, ready.input_bytes
-            from aiserv.ready as ready
-            where ready.model_profile = lane.model_profile
-              and ready.task_type = lane.task_type
-              and ready.priority = _take.level
-              and ready.owner_service = lane.owner_service
-            order by ready.run_at, ready.job_id
-            limit (_take.max_jobs + crowd.owners - 1) / crowd.owners
-            for update skip locked
-        ) as spot
-    ),
-    line as materialized (
-        select
-            candidate.*,
-            row_number() over turns as position,
-            sum(candidate.input_bytes) over turns - candidate.input_bytes as bytes_before
-        from candidate
-        window turns as (order by candidate.round, candidate.served_at nulls first, candidate.owner_service)
+    weighed as materialized (
+        select held.place, held.turn, sum(held.input_bytes) over (order by held.turn) - held.input_bytes as bytes_before
+        from held
     ),
     taken as (
-        -- By address: the rows are locked, and rows of ready are never updated.
         delete from aiserv.ready as ready
-        using line
-        where ready.ctid = line.place and line.position <= _take.max_jobs and line.bytes_before < _take.max_bytes
-        returning ready.*, line.position
+        using weighed
+        where ready.ctid = weighed.place and weighed.bytes_before < _take.max_bytes
+        returning ready.*, weighed.turn
+    ),
+    moment as materialized (
+        -- Read after the jobs were found: nothing starts before it was created.
+        select clock_timestamp() as now from taken limit 1
     ),
     leased as (
         insert into aiserv.lease (
@@ -95,24 +50,25 @@ begin
         )
         select
             taken.job_id, job.attempt + 1, claimer.worker_id, claimer.instance_id, claimer.claim_id, taken.owner_service,
-            taken.task_type, taken.model_profile, claimer.lease, claimer.claimed_at + claimer.lease, claimer.claimed_at,
-            claimer.claimed_at
+            taken.task_type, taken.model_profile, claimer.lease, moment.now + claimer.lease, moment.now, moment.now
         from taken
+        cross join moment
         join aiserv.job as job on job.id = taken.job_id
     )
     select
-        coalesce(array_agg(taken.job_id order by taken.position), '{}'),
+        coalesce(array_agg(taken.job_id order by taken.turn), '{}'),
         coalesce(sum(taken.input_bytes), 0),
-        (select crowd.owners from crowd)
-    into _take.job_ids, _take.bytes, owners
+        count(*) < _take.max_jobs and not exists (select from line where line.is_cut),
+        (select max(line.owners) from line)
+    into _take.job_ids, _take.bytes, _take.is_last, owners
     from taken;
 
-    if owners > 1 and _take.bytes > 0 then
+    if owners > 1 and _take.job_ids <> '{}' then
         perform aiserv._remember_turns(_take.job_ids);
     end if;
 end;
 $$;
 
 comment on function aiserv._take is
-'Lease up to max_jobs ready jobs of one priority level from these queues to the claimer: owners in turns, within an owner by
-run_at, then id; no further job once their inputs have max_bytes.';
+'Lease up to max_jobs ready jobs of one priority level from these queues to the claimer, no further one once their inputs have
+max_bytes. is_last says that the level holds nothing else; otherwise what is left may lie deeper than other claims hold.';

@@ -25,15 +25,23 @@ declare
         cancel_jobs.model_profile, cancel_jobs.status, cancel_jobs.error_category, cancel_jobs.worker_id,
         cancel_jobs.batch_id, cancel_jobs.created_after, cancel_jobs.created_before
     );
-    matching uuid[];
+    matching  uuid[];
+    cancelled uuid[] := array[]::uuid[];
 begin
     perform aiserv._check_bulk(filter, '{pending,running}', cancel_jobs.max_jobs, cancel_jobs.match_all);
     filter.status := coalesce(filter.status, '{pending,running}');
     matching := aiserv._matching_ids(filter, null, 'oldest', cancel_jobs.max_jobs);
-    matching := aiserv._cancel(matching, cancel_jobs.reason);
+    -- A job may be released or promoted between two statements of a pass: who is left without a reason gets another.
+    for pass in 1..10 loop
+        cancelled := cancelled || aiserv._cancel(matching, cancel_jobs.reason, filter.status);
+        filter.id := array(select missed.id from unnest(matching) as missed(id) where missed.id <> all(cancelled));
+        exit when filter.id = '{}';
+        matching := aiserv._matching_ids(filter, null, 'oldest', null);
+        exit when matching = '{}';
+    end loop;
 
     return query
-    select job.* from aiserv.jobs as job where job.id = any(matching) order by job.id;
+    select job.* from aiserv.jobs as job where job.id = any(cancelled) order by job.id;
 end;
 $$;
 

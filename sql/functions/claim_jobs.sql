@@ -15,6 +15,8 @@ set search_path = ''
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     claimer aiserv._claimer;
@@ -26,11 +28,12 @@ begin
         aiserv.touch_worker(
             claim_jobs.worker_id, claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.instance_id, claim_jobs.slots
         ),
-        claim_jobs.claim_id, claim_jobs.lease, clock_timestamp()
+        claim_jobs.claim_id, claim_jobs.lease
     );
 
-    -- A repeat of a claim whose answer was lost on the way.
+    -- A repeat of a claim whose answer was lost on the way; it may come while the first one still runs.
     if claim_jobs.claim_id is not null then
+        perform pg_advisory_xact_lock(hashtextextended(claim_jobs.claim_id, hashtext(claim_jobs.worker_id)));
         select array_agg(lease.job_id order by lease.job_id) into claimed
         from aiserv.lease as lease
         where lease.worker_id = claim_jobs.worker_id and lease.claim_id = claim_jobs.claim_id;

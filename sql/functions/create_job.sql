@@ -17,6 +17,11 @@ returns aiserv.jobs
 language plpgsql
 security definer
 set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     item    aiserv._new_job;

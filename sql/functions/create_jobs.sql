@@ -10,6 +10,8 @@ set search_path = ''
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     batch   uuid := coalesce(create_jobs.batch_id, aiserv.new_id());
@@ -32,7 +34,11 @@ begin
     ) into items
     from json_array_elements(create_jobs.jobs) with ordinality as item;
     job_ids := aiserv._create_jobs(items, batch);
-    insert into aiserv.batch (id, job_ids, created_at) values (batch, job_ids, clock_timestamp());
+    insert into aiserv.batch (id, job_ids, created_at) values (batch, job_ids, clock_timestamp())
+    on conflict on constraint batch_pkey do nothing;
+    if not found then
+        raise exception using errcode = 'JV400', message = format('batch_id: batch %s exists already', batch);
+    end if;
 
     return query
     select job.*

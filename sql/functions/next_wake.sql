@@ -7,6 +7,11 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 begin
     return least(

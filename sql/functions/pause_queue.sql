@@ -9,12 +9,9 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
-declare
-    setting aiserv.queue_setting := aiserv._setting(pause_queue.model_profile, pause_queue.task_type);
 begin
     return aiserv.set_queue(
-        pause_queue.model_profile, pause_queue.task_type, pause_queue.paused_until is null, pause_queue.paused_until,
-        pause_queue.pause_reason, setting.max_running, setting.requests_per_minute, setting.tokens_per_minute
+        pause_queue.model_profile, pause_queue.task_type, true, pause_queue.pause_reason, pause_queue.paused_until
     );
 end;
 $$;

@@ -9,6 +9,8 @@ set search_path = ''
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     cutoff timestamptz := clock_timestamp() - prune_jobs.retention;
@@ -21,15 +23,33 @@ begin
     if prune_jobs.retention > interval '0' then
         -- Ids sort by time: what is old lies at the start of the key, and the live set is never walked.
         with old as materialized (
-            select job.id
+            select job.id, job.outcome
             from aiserv.job as job
             where job.id < aiserv._lowest_id(cutoff) and job.finished_at < cutoff
             order by job.id
             limit prune_jobs.max_jobs
-            for update skip locked
+        ),
+        -- A retry holds this row before it touches the job's; so does a prune, and leaves alone what is held.
+        listed as materialized (
+            select unsuccessful.job_id
+            from old
+            join aiserv.unsuccessful as unsuccessful on unsuccessful.job_id = old.id
+            order by unsuccessful.job_id
+            for update of unsuccessful skip locked
+        ),
+        unlisted as (
+            delete from aiserv.unsuccessful as unsuccessful using listed where unsuccessful.job_id = listed.job_id
+        ),
+        held as materialized (
+            select job.id
+            from old
+            join aiserv.job as job on job.id = old.id
+            where old.outcome = 'completed' or old.id in (select listed.job_id from listed)
+            order by job.id
+            for update of job skip locked
         ),
         gone as (
-            delete from aiserv.job as job using old where job.id = old.id returning job.id, job.owner_service, job.idempotency_key
+            delete from aiserv.job as job using held where job.id = held.id returning job.id, job.owner_service, job.idempotency_key
         ),
         forgotten as (
             delete from aiserv.idempotency as known
@@ -38,9 +58,6 @@ begin
         ),
         history as (
             delete from aiserv.attempt as attempt using gone where attempt.job_id = gone.id
-        ),
-        failures as (
-            delete from aiserv.unsuccessful as unsuccessful using gone where unsuccessful.job_id = gone.id
         )
         select count(*) into pruned from gone;
 
@@ -52,7 +69,7 @@ begin
 
         delete from aiserv.batch as batch
         where batch.id in (
-            select old.id from aiserv.batch as old where old.id < aiserv._lowest_id(cutoff) order by old.id limit prune_jobs.max_jobs
+            select old.id from aiserv.batch as old where old.created_at < cutoff order by old.created_at limit prune_jobs.max_jobs
         )
           and not exists (
             select from unnest(batch.job_ids) as member(job_id) join aiserv.job as job on job.id = member.job_id

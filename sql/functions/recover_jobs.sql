@@ -6,6 +6,8 @@ set search_path = ''
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     lost   aiserv.lease[];
@@ -61,7 +63,7 @@ begin
     select coalesce(array_agg(finished.id), '{}') into fatal from finished;
     perform aiserv._remember_unsuccessful(fatal);
     perform aiserv._requeue(
-        array(select lease from unnest(lost) as lease where lease.job_id <> all(fatal)), 'lease_expired'
+        array(select lease.*::aiserv.lease from unnest(lost) as lease where lease.job_id <> all(fatal)), 'lease_expired'
     );
 
     return query

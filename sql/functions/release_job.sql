@@ -8,11 +8,15 @@ returns aiserv.jobs
 language plpgsql
 security definer
 set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     answer aiserv.settlement;
     held   aiserv.lease;
-    moment timestamptz := clock_timestamp();
 begin
     if not (release_job.delay between interval '0' and interval '366 days') then
         raise exception using errcode = 'JV400', message = 'delay: must be from 0 to 366 days';
@@ -25,7 +29,7 @@ begin
     returning lease.* into held;
 
     if found then
-        perform aiserv._requeue(array[held], 'released', moment + release_job.delay);
+        perform aiserv._requeue(array[held], 'released', nullif(release_job.delay, interval '0'));
         answer.id := release_job.job_id;
     else
         answer := aiserv._settlement(

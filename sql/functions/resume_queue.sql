@@ -7,13 +7,8 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
-declare
-    setting aiserv.queue_setting := aiserv._setting(resume_queue.model_profile, resume_queue.task_type);
 begin
-    return aiserv.set_queue(
-        resume_queue.model_profile, resume_queue.task_type, false, null, null, setting.max_running,
-        setting.requests_per_minute, setting.tokens_per_minute
-    );
+    return aiserv.set_queue(resume_queue.model_profile, resume_queue.task_type, false);
 end;
 $$;
 

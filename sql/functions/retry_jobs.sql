@@ -29,7 +29,7 @@ begin
     perform aiserv._check_bulk(filter, '{failed,running}', retry_jobs.max_jobs, retry_jobs.match_all);
     filter.status := coalesce(filter.status, '{failed,running}');
     matching := aiserv._matching_ids(filter, null, 'oldest', retry_jobs.max_jobs);
-    matching := aiserv._retry(matching);
+    matching := aiserv._retry(matching, filter.status);
 
     return query
     select job.* from aiserv.jobs as job where job.id = any(matching) order by job.id;

@@ -1,12 +1,12 @@
 create or replace function aiserv.set_queue(
     model_profile       text,
-    task_type           text,
-    paused              boolean,
-    paused_until        timestamptz,
-    pause_reason        text,
-    max_running         integer,
-    requests_per_minute integer,
-    tokens_per_minute   integer
+    task_type           text        default null,
+    paused              boolean     default null,
+    pause_reason        text        default null,
+    paused_until        timestamptz default null,
+    max_running         integer     default -1,
+    requests_per_minute integer     default -1,
+    tokens_per_minute   integer     default -1
 )
 returns aiserv.queue
 language plpgsql
@@ -17,39 +17,48 @@ declare
     complaint text := case
         when (char_length(set_queue.model_profile) between 1 and 200) is not true then 'model_profile: must have 1 to 200 characters'
         when not (char_length(set_queue.task_type) between 1 and 200) then 'task_type: must have 1 to 200 characters'
-        when set_queue.paused is null then 'paused: must be true or false'
-        when set_queue.max_running < 0 then 'max_running: must be 0 or more'
-        when set_queue.requests_per_minute < 1 then 'requests_per_minute: must be 1 or more'
-        when set_queue.tokens_per_minute < 1 then 'tokens_per_minute: must be 1 or more'
         when char_length(set_queue.pause_reason) > 1000 then 'pause_reason: must have at most 1000 characters'
+        when set_queue.paused_until is not null and set_queue.paused is not true then 'paused_until: only a pause has an end'
+        when set_queue.max_running < -1 then 'max_running: must be 0 or more'
+        when set_queue.requests_per_minute < -1 or set_queue.requests_per_minute = 0 then 'requests_per_minute: must be 1 or more'
+        when set_queue.tokens_per_minute < -1 or set_queue.tokens_per_minute = 0 then 'tokens_per_minute: must be 1 or more'
     end;
-    moment timestamptz := clock_timestamp();
-    shown  aiserv.queue;
+    queue_type text := coalesce(set_queue.task_type, '');
+    moment     timestamptz := clock_timestamp();
+    shown      aiserv.queue;
 begin
     if complaint is not null then
         raise exception using errcode = 'JV400', message = complaint;
     end if;
 
-    -- Buckets begin full. A claim that holds the row ends first: then the new settings hold for every later one.
-    insert into aiserv.queue_setting as setting (
-        model_profile, task_type, paused, paused_until, pause_reason, max_running, requests_per_minute, tokens_per_minute,
-        request_balance, token_balance, refilled_at, updated_at
-    )
-    values (
-        set_queue.model_profile, coalesce(set_queue.task_type, ''), set_queue.paused, set_queue.paused_until,
-        set_queue.pause_reason, set_queue.max_running, set_queue.requests_per_minute, set_queue.tokens_per_minute,
-        set_queue.requests_per_minute, set_queue.tokens_per_minute, moment, moment
-    )
-    on conflict on constraint queue_setting_pkey do update
-    set paused = excluded.paused,
-        paused_until = excluded.paused_until,
-        pause_reason = excluded.pause_reason,
-        max_running = excluded.max_running,
-        requests_per_minute = excluded.requests_per_minute,
-        tokens_per_minute = excluded.tokens_per_minute,
-        request_balance = least(coalesce(setting.request_balance, excluded.request_balance), excluded.request_balance),
-        token_balance = least(coalesce(setting.token_balance, excluded.token_balance), excluded.token_balance),
-        updated_at = excluded.updated_at;
+    insert into aiserv.queue_setting (model_profile, task_type, refilled_at, updated_at)
+    values (set_queue.model_profile, queue_type, moment, moment)
+    on conflict on constraint queue_setting_pkey do nothing;
+
+    -- A claim that holds the row ends first: then the new settings hold for every later one.
+    update aiserv.queue_setting as setting
+    set paused = coalesce(set_queue.paused and set_queue.paused_until is null, setting.paused),
+        paused_until = case when set_queue.paused is null then setting.paused_until else set_queue.paused_until end,
+        pause_reason = case
+            when set_queue.paused is null then coalesce(set_queue.pause_reason, setting.pause_reason)
+            when set_queue.paused then set_queue.pause_reason
+        end,
+        max_running = case set_queue.max_running when -1 then setting.max_running else set_queue.max_running end,
+        requests_per_minute = wanted.requests,
+        tokens_per_minute = wanted.tokens,
+        -- Buckets begin full, and never hold more than a minute's worth.
+        request_balance = case when wanted.requests is not null then least(setting.request_balance, wanted.requests) end,
+        token_balance = case when wanted.tokens is not null then least(setting.token_balance, wanted.tokens) end,
+        updated_at = clock_timestamp()
+    from (
+        select
+            case set_queue.requests_per_minute when -1 then known.requests_per_minute else set_queue.requests_per_minute end as requests,
+            case set_queue.tokens_per_minute when -1 then known.tokens_per_minute else set_queue.tokens_per_minute end as tokens
+        from aiserv.queue_setting as known
+        where known.model_profile = set_queue.model_profile and known.task_type = queue_type
+        for update
+    ) as wanted
+    where setting.model_profile = set_queue.model_profile and setting.task_type = queue_type;
 
     select queue.* into shown
     from aiserv.queue as queue
@@ -59,6 +68,7 @@ end;
 $$;
 
 comment on function aiserv.set_queue is
-'Set the pauses and limits of a model profile (task_type null) or of one task type of it, all at once: null lifts a limit.
-Of the two levels the tighter holds. Claims that wait are woken.
+'Set pauses and limits of a model profile, or of one task type of it; of the two levels the tighter holds. What is left out stays.
+paused => false ends a pause and forgets its reason; paused_until, with paused => true, lets it end by itself.
+A limit of null is lifted, of -1 (as left out) stays. Claims that wait are woken.
 Raises JV400 (a name or a number out of range).';

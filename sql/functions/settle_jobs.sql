@@ -3,10 +3,18 @@ returns setof aiserv.settlement
 language plpgsql
 security definer
 set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     items     json[];
-    completed uuid[];
+    job_ids   uuid[];
+    attempts  integer[];
+    results   json[];
+    completed bigint[];
 begin
     if json_typeof(settle_jobs.settlements) is distinct from 'array' then
         raise exception using errcode = 'JV400', message = 'settlements: must be an array';
@@ -16,33 +24,34 @@ begin
     perform aiserv._check_settlement(each.item, each.ordinality)
     from unnest(items) with ordinality as each(item, ordinality);
 
-    -- Completions are the rule: they go together, in one statement.
-    select aiserv._complete(
-        array_agg((each.item ->> 'id')::uuid), array_agg((each.item ->> 'attempt')::integer),
-        array_agg(null::text), array_agg(each.item -> 'result'), array_agg(nullif((each.item -> 'usage')::text, 'null')::json)
-    ) into completed
-    from unnest(items) as each(item)
-    where each.item -> 'result' is not null;
+    select array_agg((each.item ->> 'id')::uuid), array_agg((each.item ->> 'attempt')::integer), array_agg(each.item -> 'result')
+    into job_ids, attempts, results
+    from unnest(items) as each(item);
+    if exists (select from unnest(results) as each(result) where each.result is null) then
+        -- Completions go first, failures after them: without this the leases would not be taken in order of id.
+        perform from aiserv.lease as lease where lease.job_id = any(job_ids) order by lease.job_id for update;
+    end if;
+    completed := aiserv._complete(
+        job_ids, attempts, null, results,
+        array(select nullif((each.item -> 'usage')::text, 'null')::json from unnest(items) as each(item))
+    );
 
     return query
     with answered as materialized (
         select
             each.position,
             case
-                when (each.item -> 'result') is null then aiserv._settle_failure(each.item)
-                when done.job_id is not null then (done.job_id, 'completed', null, null, null)::aiserv.settlement
-                else aiserv._completion_answer(each.id, (each.item ->> 'attempt')::integer, null, each.item -> 'result')
+                when each.position = any(completed) then (each.id, 'completed', null, null, null)::aiserv.settlement
+                when each.result is not null then aiserv._completion_answer(each.id, each.attempt, null, each.result)
+                else aiserv._settle_failure(each.item)
             end as answer
         from (
-            select listed.item, listed.position, (listed.item ->> 'id')::uuid as id
-            from unnest(items) with ordinality as listed(item, position)
-            order by 3
+            select listed.*
+            from unnest(items, job_ids, attempts, results) with ordinality as listed(item, id, attempt, result, position)
+            order by listed.id, listed.position
         ) as each
-        left join unnest(completed) as done(job_id) on done.job_id = each.id
     )
-    select (answered.answer).*
-    from answered
-    order by answered.position;
+    select (answered.answer).* from answered order by answered.position;
 end;
 $$;
 

@@ -3,6 +3,11 @@ returns timestamptz
 language plpgsql
 security definer
 set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     profiles text[];

@@ -15,6 +15,10 @@ declare
     instance uuid := coalesce(touch_worker.instance_id, md5(touch_worker.worker_id)::uuid);
     moment   timestamptz := clock_timestamp();
 begin
+    if (char_length(touch_worker.worker_id) between 1 and 200) is not true then
+        raise exception using errcode = 'JV400', message = 'worker_id: must have 1 to 200 characters';
+    end if;
+
     -- A busy worker claims many times a second: its row need not be written that often.
     if exists (
         select from aiserv.worker as worker
@@ -27,9 +31,8 @@ begin
         return instance;
     end if;
 
-    -- A row that is held is being touched by somebody else, or belongs to a transaction that may take its time.
-    perform from aiserv.worker as worker where worker.instance_id = instance for update skip locked;
-    if not found and exists (select from aiserv.worker as worker where worker.instance_id = instance) then
+    -- Somebody of the same name is writing it, in a transaction that may take its time: nobody waits for that.
+    if not pg_try_advisory_xact_lock(hashtextextended(instance::text, 0)) then
         return instance;
     end if;
     insert into aiserv.worker (instance_id, worker_id, kind, task_types, model_profiles, slots, started_at, last_seen_at)
@@ -48,4 +51,4 @@ $$;
 
 comment on function aiserv.touch_worker is
 'Say that a worker is alive and what it takes; claim_jobs does it by itself. Written at most every 10 seconds for the same facts.
-Returns its instance: the one given, or for a worker over HTTP or psql one made of its name.';
+Returns its instance: the one given, or for a worker over HTTP or psql one made of its name. Raises JV400 (worker_id of 1 to 200 characters).';

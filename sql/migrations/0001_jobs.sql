@@ -170,6 +170,8 @@ create table aiserv.batch (
     constraint batch_pkey primary key (id)
 );
 
+create index batch_by_age on aiserv.batch (created_at);
+
 comment on table aiserv.batch is 'The jobs of a batch in input order, those included that an idempotency key found already there.';
 
 -- One item of create_jobs, as it was sent.

@@ -53,6 +53,5 @@ create type aiserv._claimer as (
     worker_id   text,
     instance_id uuid,
     claim_id    text,
-    lease       interval,
-    claimed_at  timestamptz
+    lease       interval
 );

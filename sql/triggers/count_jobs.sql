@@ -4,12 +4,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-    if tg_op = 'INSERT' then
-        insert into aiserv.delta (minute, owner_service, task_type, model_profile, total)
-        select date_trunc('minute', clock_timestamp(), 'UTC'), moved.owner_service, moved.task_type, moved.model_profile, count(*)
-        from moved
-        group by moved.owner_service, moved.task_type, moved.model_profile;
-    elsif tg_op = 'UPDATE' then
+    if tg_op = 'UPDATE' then
         insert into aiserv.delta (minute, owner_service, task_type, model_profile, completed)
         select date_trunc('minute', moved.finished_at, 'UTC'), moved.owner_service, moved.task_type, moved.model_profile, count(*)
         from moved
@@ -27,13 +22,7 @@ begin
 end;
 $$;
 
-comment on function aiserv._count_jobs is 'Count jobs created, completed and deleted. No update of a completed job is legal, so each completes once.';
-
-create or replace trigger _300_count_created
-after insert on aiserv.job
-referencing new table as moved
-for each statement
-execute function aiserv._count_jobs();
+comment on function aiserv._count_jobs is 'Count jobs completed and deleted; _create_jobs counts those created. No update of a completed job is legal, so each completes once.';
 
 create or replace trigger _300_count_completed
 after update on aiserv.job

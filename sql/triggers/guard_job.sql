@@ -9,13 +9,11 @@ begin
             errcode = 'JS409',
             message = format('job %s is not finished', old.id),
             hint = 'Only finished jobs are deleted: cancel it first.';
-    elsif old.outcome = 'failed' and new.outcome is null then
-        return new;
     end if;
     raise exception using
         errcode = 'JS409',
         message = format('job %s is %s', old.id, coalesce(old.outcome, 'not finished')),
-        detail = 'What was asked never changes, and a finished job stays as it is; a failed one may be retried.';
+        detail = 'What was asked never changes, attempts only grow, and a finished job stays as it is; a failed one may be retried.';
 end;
 $$;
 
@@ -24,11 +22,14 @@ comment on function aiserv._guard_job is 'Refuse changes that no transition make
 create or replace trigger _100_guard_finished
 before update on aiserv.job
 for each row
-when (old.outcome is not null)
+when (new.attempt < old.attempt or old.outcome is not null and not (old.outcome = 'failed' and new.outcome is null))
 execute function aiserv._guard_job();
 
 create or replace trigger _110_guard_request
-before update of id, owner_service, owner_ref, task_type, model_profile, priority, input, metadata, idempotency_key, batch_id, created_at on aiserv.job
+before update of
+    id, owner_service, owner_ref, task_type, model_profile, priority, input, input_bytes, metadata, max_attempts,
+    timeout_seconds, idempotency_key, batch_id, traceparent, created_at
+on aiserv.job
 for each row
 execute function aiserv._guard_job();
 

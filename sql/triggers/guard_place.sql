@@ -2,32 +2,24 @@ create or replace function aiserv._guard_place()
 returns trigger
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     misplaced uuid;
 begin
+    -- Joined by whole keys: an `exists` for each may be answered by hashing a whole table.
     select moved.job_id into misplaced
     from moved
     left join aiserv.job as job on job.id = moved.job_id
+    left join aiserv.lease as lease on lease.job_id = moved.job_id
+    left join aiserv.ready as ready
+        on ready.model_profile = job.model_profile and ready.task_type = job.task_type and ready.priority = job.priority
+        and ready.owner_service = job.owner_service and ready.run_at = job.run_at and ready.job_id = job.id
+    left join aiserv.scheduled as scheduled
+        on scheduled.model_profile = job.model_profile and scheduled.task_type = job.task_type
+        and scheduled.run_at = job.run_at and scheduled.job_id = job.id
     where job.id is null
        or job.outcome is not null
-       or (tg_table_name <> 'lease' and exists (select from aiserv.lease as lease where lease.job_id = job.id))
-       or (tg_table_name <> 'ready' and exists (
-            select
-            from aiserv.ready as ready
-            where ready.model_profile = job.model_profile and ready.task_type = job.task_type
-              and ready.priority = job.priority and ready.owner_service = job.owner_service
-              and ready.run_at = job.run_at and ready.job_id = job.id
-       ))
-       or (tg_table_name <> 'scheduled' and exists (
-            select
-            from aiserv.scheduled as scheduled
-            where scheduled.model_profile = job.model_profile and scheduled.task_type = job.task_type
-              and scheduled.run_at = job.run_at and scheduled.job_id = job.id
-       ))
+       or (lease.job_id is not null)::integer + (ready.job_id is not null)::integer + (scheduled.job_id is not null)::integer <> 1
     limit 1;
 
     if found then

@@ -2,9 +2,6 @@ create or replace function aiserv._notify_scheduled()
 returns trigger
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 begin
     perform pg_notify('aiserv_scheduled', earlier.model_profile)

@@ -18,21 +18,29 @@ begin
         where setting.max_running is not null
     ) as freed;
 
-    -- Usage as reported replaces the estimate; without a report the estimate stands.
-    update aiserv.queue_setting as setting
-    set token_balance = setting.token_balance + spent.unused
-    from (
+    -- Usage as this attempt reported it replaces the estimate; without a report the estimate stands. In order, as claims lock.
+    with spent as materialized (
         select limited.model_profile, limited.task_type, sum(gone.reserved_tokens - (job.usage ->> 'total_tokens')::numeric) as unused
         from gone
-        join aiserv.job as job on job.id = gone.job_id
+        join aiserv.job as job on job.id = gone.job_id and job.attempt = gone.attempt
         join aiserv.queue_setting as limited
             on limited.model_profile = gone.model_profile and limited.task_type in ('', gone.task_type)
         where gone.reserved_tokens is not null
           and limited.tokens_per_minute is not null
           and (job.usage ->> 'total_tokens') ~ '^[0-9]{1,15}$'
         group by limited.model_profile, limited.task_type
-    ) as spent
-    where setting.model_profile = spent.model_profile and setting.task_type = spent.task_type;
+    ),
+    held as materialized (
+        select setting.model_profile, setting.task_type, spent.unused
+        from spent
+        join aiserv.queue_setting as setting using (model_profile, task_type)
+        order by setting.model_profile, setting.task_type
+        for update of setting
+    )
+    update aiserv.queue_setting as setting
+    set token_balance = least(setting.token_balance + held.unused, setting.tokens_per_minute)
+    from held
+    where setting.model_profile = held.model_profile and setting.task_type = held.task_type;
     return null;
 end;
 $$;

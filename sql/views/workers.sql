@@ -6,19 +6,20 @@ select
     worker.task_types,
     worker.model_profiles,
     worker.slots,
-    held.busy,
+    coalesce(held.busy, 0) as busy,
     worker.last_seen_at,
     case when worker.last_seen_at > clock_timestamp() - interval '75 seconds' then 'live' else 'lost' end as state,
-    held.jobs,
+    coalesce(held.jobs, '[]') as jobs,
     worker.started_at
 from aiserv.worker as worker
-cross join lateral (
+left join (
     select
+        lease.instance_id,
         count(*) as busy,
-        coalesce(json_agg(json_build_object('id', lease.job_id, 'attempt', lease.attempt) order by lease.job_id), '[]') as jobs
+        json_agg(json_build_object('id', lease.job_id, 'attempt', lease.attempt) order by lease.job_id) as jobs
     from aiserv.lease as lease
-    where lease.instance_id = worker.instance_id
-) as held;
+    group by lease.instance_id
+) as held on held.instance_id = worker.instance_id;
 
 comment on view aiserv.workers is 'Who claims: built-in workers, one row for each start, and workers over HTTP or psql, one row for each worker_id.';
 comment on column aiserv.workers.worker_id is 'The name it gave.';

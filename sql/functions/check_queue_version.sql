@@ -1,0 +1,39 @@
+create or replace function aiserv.check_queue_version(
+    model_profile text,
+    task_type     text,
+    versions      text[]
+)
+returns text
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    changed_at timestamptz;
+    version    text;
+begin
+    if check_queue_version.versions is null then
+        return check_queue_version.model_profile;
+    end if;
+
+    select setting.updated_at into changed_at
+    from aiserv.queue_setting as setting
+    where setting.model_profile = check_queue_version.model_profile
+      and setting.task_type = coalesce(check_queue_version.task_type, '')
+    for update;
+    version := coalesce((extract(epoch from changed_at) * 1000000)::bigint, 0)::text;
+
+    if not version = any(check_queue_version.versions) then
+        raise exception using
+            errcode = 'JP412',
+            message = 'the settings of the queue have changed',
+            detail = format('Their version is %s.', version),
+            hint = 'Read the queue again and decide anew.';
+    end if;
+    return check_queue_version.model_profile;
+end;
+$$;
+
+comment on function aiserv.check_queue_version is
+'The model profile, if queue_version gives one of these for its settings, which then stay as they are until the end of the
+transaction; or, when versions is null, without a look. Raises JP412 (they have changed).';

@@ -1,0 +1,223 @@
+"""Many at once: retry, cancel, settle, create, prune."""
+
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.sql.calls import Db, attempts, call, claim, create, create_many, get, in_state, one, refusal
+
+STATES = ["pending", "scheduled", "waiting", "running", "completed", "failed", "cancelled"]
+
+
+def touched(db: Db, verb: str, **conditions: object) -> list[UUID]:
+    return [job["id"] for job in call(db, verb, **conditions)]
+
+
+def test_retry_means_failed_and_running_unless_told_otherwise(db: Db) -> None:
+    jobs = {state: in_state(db, state) for state in STATES}
+
+    assert touched(db, "retry_jobs", match_all=True) == [jobs["running"], jobs["failed"]]
+    assert {get(db, jobs[state])["status"] for state in ("running", "failed")} == {"pending"}
+    assert attempts(db, jobs["running"]) == [(1, "superseded")]
+
+
+def test_cancel_means_pending_and_running_unless_told_otherwise(db: Db) -> None:
+    jobs = {state: in_state(db, state) for state in STATES}
+
+    cancelled = call(db, "cancel_jobs", match_all=True, reason="tidy up")
+
+    assert [job["id"] for job in cancelled] == [jobs[state] for state in ("pending", "scheduled", "waiting", "running")]
+    assert {(job["status"], job["error_message"]) for job in cancelled} == {("cancelled", "tidy up")}
+
+
+@pytest.mark.parametrize(
+    ("verb", "state"),
+    [("retry_jobs", "failed"), ("retry_jobs", "running"), ("cancel_jobs", "running"), ("cancel_jobs", "pending")],
+)
+def test_conditions_choose_oldest_first_up_to_max_jobs(db: Db, verb: str, state: str) -> None:
+    jobs = [in_state(db, state) for _ in range(4)]
+
+    assert touched(db, verb, status=[state], max_jobs=2) == jobs[:2]
+    assert touched(db, verb, id=[jobs[3]], owner_service=["telephony"]) == [jobs[3]]
+    assert touched(db, verb, owner_service=["nobody"]) == []
+
+
+@pytest.mark.parametrize("verb", ["retry_jobs", "cancel_jobs"])
+def test_no_condition_means_nothing_unless_all_is_said(db: Db, verb: str) -> None:
+    in_state(db, "running")
+
+    assert refusal(db, verb).sqlstate == "JE400"
+    assert refusal(db, verb, max_jobs=5).sqlstate == "JE400"
+    assert refusal(db, verb, owner_service=[]).sqlstate == "JV400"
+    assert refusal(db, verb, owner_service=["a"], max_jobs=0).sqlstate == "JV400"
+    assert len(touched(db, verb, match_all=True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"),
+    [("retry_jobs", "pending"), ("retry_jobs", "completed"), ("cancel_jobs", "failed"), ("cancel_jobs", "lost")],
+)
+def test_a_status_that_the_verb_cannot_act_on_is_refused(db: Db, verb: str, status: str) -> None:
+    assert refusal(db, verb, status=[status]).sqlstate == "JV400"
+
+
+def test_settling_many_answers_each_in_order_and_one_refusal_fails_alone(db: Db) -> None:
+    create_many(db, [{}] * 5)
+    jobs = claim(db, 5)
+    call(db, "cancel_job", job_id=jobs[1]["id"])
+    items = [
+        {"id": str(jobs[0]["id"]), "attempt": 1, "result": {"n": 1}, "usage": {"total_tokens": 3}},
+        {"id": str(jobs[1]["id"]), "attempt": 1, "result": 1},
+        {
+            "id": str(jobs[2]["id"]),
+            "attempt": 1,
+            "category": "timeout",
+            "message": "",
+            "retryable": True,
+            "retry_after": "1m",
+        },
+        {"id": str(jobs[3]["id"]), "attempt": 2, "category": "timeout", "message": ""},
+        {"id": str(jobs[4]["id"]), "attempt": 1, "category": "internal", "message": "", "usage": None},
+        {"id": str(uuid4()), "attempt": 1, "result": None},
+    ]
+
+    settled = call(db, "settle_jobs", settlements=json.dumps(items))
+    again = call(db, "settle_jobs", settlements=json.dumps(items))
+
+    assert [str(row["id"]) for row in settled] == [item["id"] for item in items]
+    assert [(row["status"], row["code"]) for row in settled] == [
+        ("completed", None),
+        ("cancelled", "JL409"),
+        ("pending", None),
+        ("running", "JL409"),
+        ("failed", None),
+        (None, "JN404"),
+    ]
+    assert again == settled
+    assert get(db, jobs[0]["id"])["usage"] == {"total_tokens": 3}
+
+
+def test_of_several_settlements_for_one_job_only_the_holder_s_first_counts(db: Db) -> None:
+    create(db)
+    (job,) = claim(db)
+    items = [
+        {"id": str(job["id"]), "attempt": 9, "result": "stale"},
+        {"id": str(job["id"]), "attempt": 1, "result": "first"},
+        {"id": str(job["id"]), "attempt": 1, "result": "second"},
+        {"id": str(job["id"]), "attempt": 1, "result": "first"},
+        {"id": str(job["id"]), "attempt": 1, "category": "timeout", "message": ""},
+    ]
+
+    settled = call(db, "settle_jobs", settlements=json.dumps(items))
+
+    assert [row["code"] for row in settled] == ["JL409", None, "JL409", None, "JL409"]
+    assert get(db, job["id"])["result"] == "first"
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "{}",
+        "[1]",
+        '[{"id": "x", "attempt": 1, "result": 1}]',
+        '[{"attempt": 1, "result": 1}]',
+        '[{"id": "0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10", "result": 1}]',
+        '[{"id": "0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10", "attempt": 1}]',
+    ],
+)
+def test_settlements_that_make_no_sense_are_refused(db: Db, items: str) -> None:
+    assert refusal(db, "settle_jobs", settlements=items).sqlstate == "JV400"
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"priority": 101}, "priority: must be"),
+        ({"priority": "high"}, "invalid input syntax"),
+        ({"colour": 1}, "colour: unknown"),
+        ({"task_type": ""}, "task_type: must"),
+        ({"owner_service": None}, "owner_service: must"),
+        ({"metadata": []}, "metadata: must"),
+        ({"metadata": {"a": "x" * 17_000}}, "metadata: must"),
+        ({"timeout_seconds": 0}, "timeout_seconds: must"),
+        ({"max_attempts": 0}, "max_attempts: must"),
+        ({"owner_ref": "x" * 501}, "owner_ref: must"),
+        ({"traceparent": "x"}, "traceparent: must"),
+        ({"idempotency_key": ""}, "idempotency_key: must"),
+        ({"delay": 1, "run_at": "2030-01-01Z"}, "delay: give"),
+    ],
+)
+def test_one_bad_item_refuses_the_whole_batch_and_is_named(db: Db, bad: dict[str, Any], message: str) -> None:
+    good = {"owner_service": "a", "task_type": "b", "model_profile": "c"}
+
+    refused = refusal(db, "create_jobs", jobs=json.dumps([good, {**good, **bad}]))
+
+    assert refused.sqlstate == "JV400"
+    assert (refused.diag.message_primary or "").startswith("jobs[1]")
+    assert message in (refused.diag.message_primary or "")
+    assert call(db, "list_jobs") == []
+
+
+def test_a_batch_has_1_to_100000_jobs_and_an_id_of_its_own(db: Db) -> None:
+    batch = uuid4()
+    create_many(db, [{}], batch_id=batch)
+
+    assert refusal(db, "create_jobs", jobs="[]").sqlstate == "JV400"
+    assert refusal(db, "create_jobs", jobs="{}").sqlstate == "JV400"
+    good = '[{"owner_service": "a", "task_type": "b", "model_profile": "c"}]'
+    assert refusal(db, "create_jobs", jobs=good, batch_id=batch).sqlstate == "JV400"
+
+
+def test_items_go_over_defaults_and_inputs_merge_by_their_top_level_keys(db: Db) -> None:
+    defaults = {
+        "owner_service": "a",
+        "task_type": "b",
+        "model_profile": "c",
+        "priority": 3,
+        "input": {"system": "S", "n": 1},
+    }
+    items = [{}, {"priority": 5, "input": {"n": 2, "user": "U"}}, {"input": [1]}, {"priority": None}]
+
+    jobs = call(db, "create_jobs", jobs=json.dumps(items), defaults=json.dumps(defaults))
+
+    assert [job["priority"] for job in jobs] == [3, 5, 3, 0]
+    inputs = [job["input"] for job in jobs]
+    assert inputs[:3] == [{"system": "S", "n": 1}, {"system": "S", "n": 2, "user": "U"}, [1]]
+
+
+def test_a_batch_says_how_far_it_is(db: Db) -> None:
+    jobs = create_many(db, [{}] * 5, batch_id=(batch := uuid4()))
+    done, failed, _ = claim(db, 3)
+    call(db, "complete_job", job_id=done["id"], result="1")
+    call(db, "fail_job", job_id=failed["id"], category="timeout", message="")
+    call(db, "cancel_job", job_id=jobs[4]["id"])
+
+    shown = one(db, "get_batch", batch_id=batch)["get_batch"]
+
+    assert shown["counts"] == {"pending": 1, "running": 1, "completed": 1, "failed": 1, "cancelled": 1, "total": 5}
+    assert (shown["batch_id"], shown["finished"]) == (str(batch), False)
+    call(db, "cancel_jobs", batch_id=[batch])
+    assert one(db, "get_batch", batch_id=batch)["get_batch"]["finished"] is True
+    assert refusal(db, "get_batch", batch_id=uuid4()).sqlstate == "JN404"
+
+
+def test_a_prune_takes_old_finished_jobs_with_all_that_was_theirs_and_leaves_the_rest(db: Db) -> None:
+    for state in STATES:
+        in_state(db, state)
+    batch = uuid4()
+    create_many(db, [{"idempotency_key": "k"}], batch_id=batch)
+    call(db, "cancel_jobs", batch_id=[batch])
+    prune = "select aiserv.prune_jobs(retention => %s, max_jobs => %s) as pruned"
+
+    for retention in ("0", "30 days"):
+        assert db.execute(prune, [retention, 1000]).fetchall() == [{"pruned": 0}]
+    assert [db.execute(prune, ["1 microsecond", 3]).fetchall()[0]["pruned"] for _ in range(3)] == [3, 1, 0]
+
+    assert {job["status"] for job in call(db, "list_jobs")} == {"pending", "running"}
+    for table in ("unsuccessful", "idempotency", "batch"):
+        assert db.execute(f"select * from aiserv.{table}".encode()).fetchall() == []
+    histories = db.execute("select job_id from aiserv.attempt except select id from aiserv.job").fetchall()
+    assert histories == []
+    assert refusal(db, "prune_jobs", retention="-1 s").sqlstate == "JV400"

@@ -1,0 +1,134 @@
+"""Who is next: the highest priority, owners in turns, within an owner the earliest, then the id."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.sql.calls import Db, call, claim, create, create_big, create_many, one
+
+EARLY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def owners(jobs: list[dict[str, Any]]) -> str:
+    return "".join(job["owner_service"] for job in jobs)
+
+
+def test_priority_goes_before_everything_across_owners(db: Db) -> None:
+    create_many(
+        db,
+        [
+            {"owner_service": owner, "priority": n, "run_at": str(EARLY)}
+            for owner, n in zip("abcab", (0, 5, -100, 100, 1), strict=True)
+        ],
+    )
+
+    assert [job["priority"] for job in claim(db, 3)] == [100, 5, 1]
+    assert [job["priority"] for job in claim(db, 3)] == [0, -100]
+
+
+def test_within_an_owner_the_earliest_run_at_goes_first_then_the_id_across_queues(db: Db) -> None:
+    jobs = create_many(
+        db,
+        [
+            {"task_type": kind, "model_profile": profile, "run_at": str(EARLY + timedelta(seconds=second))}
+            for kind, profile, second in [
+                ("a", "x", 3),
+                ("b", "x", 1),
+                ("a", "y", 2),
+                ("a", "x", 0),
+                ("b", "y", 1),
+                ("a", "x", 9),
+            ]
+        ],
+    )
+    expected = [jobs[number]["id"] for number in (3, 1, 4, 2, 0, 5)]
+
+    assert [job["id"] for job in [*claim(db, 2), *claim(db), *claim(db, 9)]] == expected
+
+
+def test_owners_take_turns_with_one_slot(db: Db) -> None:
+    create_many(db, [{"owner_service": "a"}] * 50)
+    create_many(db, [{"owner_service": "b"}] * 5)
+    create_many(db, [{"owner_service": "c"}] * 5)
+    served = ""
+
+    for _ in range(9):
+        (job,) = claim(db)
+        served += job["owner_service"]
+        call(db, "complete_job", job_id=job["id"], result="1")
+
+    assert {"".join(sorted(served[n : n + 3])) for n in (0, 3, 6)} == {"abc"}
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(2, "ab"), (4, "abab"), (7, "abababa"), (12, "abababaaaaaa")])
+def test_owners_share_a_claim_of_many(db: Db, limit: int, expected: str) -> None:
+    create_many(db, [{"owner_service": "a"}] * 50)
+    create_many(db, [{"owner_service": "b"}] * 3)
+
+    assert owners(claim(db, limit)) == expected
+
+
+def test_turns_are_the_owner_s_and_not_its_queues(db: Db) -> None:
+    create_many(db, [{"owner_service": "a", "task_type": kind} for kind in "xyzxyzxyz"])
+    create_many(db, [{"owner_service": "b", "task_type": "x"}] * 4)
+
+    assert owners(claim(db, 6)) == "ababab"
+
+
+def test_a_newcomer_is_served_before_those_who_were_just_served(db: Db) -> None:
+    create_many(db, [{"owner_service": owner} for owner in "aaabbb"])
+    claim(db, 2)
+    create(db, owner_service="z")
+
+    assert owners(claim(db)) == "z"
+
+
+def test_fifty_owners_are_all_served_in_fifty_claims(db: Db) -> None:
+    create_many(db, [{"owner_service": f"owner-{n % 50}"} for n in range(200)])
+
+    served = [claim(db)[0]["owner_service"] for _ in range(50)]
+
+    assert len(set(served)) == 50
+
+
+def test_a_claim_takes_what_it_asks_for_and_no_more(db: Db) -> None:
+    create_many(db, [{"owner_service": f"owner-{n % 7}"} for n in range(30)])
+
+    assert [len(claim(db, limit)) for limit in (0, 1, 8, 1000, 5)] == [0, 1, 8, 21, 0]
+
+
+def test_a_claim_takes_only_the_kinds_it_names(db: Db) -> None:
+    create_many(db, [{"task_type": kind, "model_profile": profile} for kind in "ab" for profile in "xy"])
+
+    assert len(claim(db, 9, task_types=["a"], model_profiles=["x", "x"])) == 1
+    assert {job["model_profile"] for job in claim(db, 9, model_profiles=["y"], task_types=[])} == {"y"}
+    assert len(claim(db, 9, task_types=None, model_profiles=[])) == 1
+
+
+def test_a_claim_stops_at_64_mib_with_at_least_one_job(db: Db) -> None:
+    sizes = [1, 33, 33, 1]
+    for size in sizes:
+        create_big(db, size)
+
+    taken = []
+    claim_sizes = """
+        select job.input_bytes / 1024 / 1024 as size
+        from aiserv.claim_jobs(worker_id => 'w', max_jobs => 9) as claimed
+        join aiserv.job as job using (id)
+        """
+    while rows := db.execute(claim_sizes).fetchall():
+        taken.append([row["size"] for row in rows])
+
+    assert taken == [[1, 33, 33], [1]]
+
+
+def test_a_worker_that_claims_is_listed_with_its_jobs(db: Db) -> None:
+    create(db)
+    (job,) = claim(db, worker_id="worker-1", task_types=["chat"], slots=4)
+
+    worker = one(db, "list_workers")
+
+    assert (worker["worker_id"], worker["kind"], worker["state"], worker["slots"]) == ("worker-1", "http", "live", 4)
+    assert (worker["task_types"], worker["model_profiles"], worker["busy"]) == (["chat"], [], 1)
+    assert worker["jobs"] == [{"id": str(job["id"]), "attempt": 1}]

@@ -1,0 +1,292 @@
+"""Two connections at the same job: stepped, not left to luck. The one that comes second waits, then sees the truth."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.sql.calls import (
+    Connect,
+    Db,
+    attempts,
+    call,
+    claim,
+    claimed,
+    create,
+    create_many,
+    get,
+    in_background,
+    let_lease_run_out,
+    let_time_come,
+    refusal,
+    wait_until_blocked,
+)
+
+
+def race(first: Callable[[Db], Any], second: Callable[[Db], Any], db: Db, connect: Connect) -> tuple[Any, Any]:
+    """What both return, or the SQLSTATE with which they refuse; `second` starts and waits before `first` commits."""
+    left, right = connect(), connect()
+    with left.transaction():
+        answer = first(left)
+        future = in_background(lambda: second(right))
+        wait_until_blocked(db, right)
+    try:
+        return answer, future.result()
+    except psycopg.Error as error:
+        return answer, error.sqlstate
+
+
+def doing(function: str, **arguments: object) -> Callable[[Db], Any]:
+    return lambda db: [row["status"] for row in call(db, function, **arguments)]
+
+
+def test_two_claims_never_wait_for_each_other_nor_share_a_job(db: Db, connect: Connect) -> None:
+    create_many(db, [{}] * 5)
+    left, right = connect(), connect()
+
+    with left.transaction():
+        first = claim(left, 3)
+        second = claim(right, 3, worker_id="worker-2")
+    third = claim(db, 3)
+
+    ids = [[job["id"] for job in jobs] for jobs in (first, second, third)]
+    assert [len(group) for group in ids] == [3, 2, 0]
+    assert not set(ids[0]) & set(ids[1])
+
+
+def test_a_claim_locks_only_what_it_takes(db: Db, connect: Connect) -> None:
+    for number in range(10):
+        create(db, owner_service=f"owner-{number}", task_type=f"type-{number % 3}")
+    connections = [connect() for _ in range(10)]
+
+    for connection in connections:
+        connection.execute("begin")
+    claims = [claim(connection, worker_id="w") for connection in connections]
+
+    assert len({job["id"] for jobs in claims for job in jobs}) == 10
+    assert claim(db) == []
+
+
+def test_a_claim_finds_what_lies_behind_the_jobs_that_others_hold(db: Db, connect: Connect) -> None:
+    create_many(db, [{}] * 40)
+    left = connect()
+
+    with left.transaction():
+        held = claim(left, 39)
+        (free,) = claim(db, worker_id="worker-2")
+
+    assert free["id"] not in {job["id"] for job in held}
+
+
+def test_a_cancel_waits_for_a_claim_and_then_cancels_the_running_job(db: Db, connect: Connect) -> None:
+    job = create(db)
+
+    _, cancelled = race(claim, doing("cancel_job", job_id=job["id"]), db, connect)
+
+    assert cancelled == ["cancelled"]
+    assert attempts(db, job["id"]) == [(1, "cancelled")]
+
+
+def test_a_claim_passes_by_a_job_that_is_being_cancelled(db: Db, connect: Connect) -> None:
+    job = create(db)
+    left = connect()
+
+    with left.transaction():
+        call(left, "cancel_job", job_id=job["id"])
+        assert claim(db) == []
+
+    assert get(db, job["id"])["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused", "status"),
+    [
+        ("complete_job", "cancel_job", "JS409", "completed"),
+        ("cancel_job", "complete_job", "JL409", "cancelled"),
+        ("complete_job", "retry_job", "JS409", "completed"),
+        ("retry_job", "complete_job", "JL409", "pending"),
+        ("release_job", "complete_job", "JL409", "pending"),
+        ("retry_job", "heartbeat_job", "JL409", "pending"),
+        ("complete_job", "fail_job", "JL409", "completed"),
+        ("fail_job", "complete_job", "JL409", "failed"),
+    ],
+)
+def test_of_two_verbs_at_once_the_second_sees_what_the_first_did(  # noqa: PLR0917  # fixtures and parameters
+    db: Db, connect: Connect, first: str, second: str, refused: str, status: str
+) -> None:
+    job = claimed(db)
+    settle: dict[str, dict[str, Any]] = {
+        "complete_job": {"attempt": 1, "result": "1"},
+        "fail_job": {"attempt": 1, "category": "timeout", "message": ""},
+        "heartbeat_job": {"attempt": 1},
+        "release_job": {"attempt": 1},
+    }
+
+    _, answer = race(
+        doing(first, job_id=job["id"], **settle.get(first, {})),
+        doing(second, job_id=job["id"], **settle.get(second, {})),
+        db,
+        connect,
+    )
+
+    assert answer == refused
+    assert get(db, job["id"])["status"] == status
+
+
+@pytest.mark.parametrize("moved", ["release_job", "fail_job"])
+def test_a_cancel_finds_a_job_that_hops_back_to_pending(db: Db, connect: Connect, moved: str) -> None:
+    job = claimed(db)
+    failure = {"category": "timeout", "message": "", "retryable": True}
+
+    _, cancelled = race(
+        doing(moved, job_id=job["id"], **(failure if moved == "fail_job" else {})),
+        doing("cancel_jobs", id=[job["id"]]),
+        db,
+        connect,
+    )
+
+    assert cancelled == ["cancelled"]
+    assert get(db, job["id"])["status"] == "cancelled"
+
+
+def test_a_cancel_of_pending_jobs_leaves_one_alone_that_was_claimed_meanwhile(db: Db, connect: Connect) -> None:
+    job = create(db)
+
+    _, cancelled = race(claim, doing("cancel_jobs", status=["pending"], match_all=True), db, connect)
+
+    assert cancelled == []
+    assert get(db, job["id"])["status"] == "running"
+
+
+def test_a_cancel_of_scheduled_jobs_waits_for_the_claim_that_promotes_them(db: Db, connect: Connect) -> None:
+    jobs = create_many(db, [{"delay": 3600}, {"delay": 3600}])
+    for job in jobs:
+        let_time_come(db, job["id"])
+
+    _, cancelled = race(claim, doing("cancel_jobs", match_all=True), db, connect)
+
+    assert cancelled == ["cancelled", "cancelled"]
+
+
+@pytest.mark.parametrize("verb", ["complete_job", "heartbeat_job"])
+def test_recovery_passes_by_a_lease_that_is_being_settled_or_renewed(db: Db, connect: Connect, verb: str) -> None:
+    job = claimed(db)
+    let_lease_run_out(db, job["id"])
+    left = connect()
+
+    with left.transaction():
+        call(left, verb, job_id=job["id"], attempt=1, **({"result": "1"} if verb == "complete_job" else {}))
+        assert call(db, "recover_jobs") == []
+
+    assert call(db, "recover_jobs") == []
+    assert get(db, job["id"])["status"] == ("completed" if verb == "complete_job" else "running")
+
+
+@pytest.mark.parametrize("verb", ["complete_job", "heartbeat_job"])
+def test_who_comes_after_the_recovery_has_lost_the_lease(db: Db, connect: Connect, verb: str) -> None:
+    job = claimed(db)
+    let_lease_run_out(db, job["id"])
+    settle = {"result": "1"} if verb == "complete_job" else {}
+
+    _, answer = race(doing("recover_jobs"), doing(verb, job_id=job["id"], attempt=1, **settle), db, connect)
+
+    assert answer == "JL409"
+
+
+def test_two_batches_with_the_same_keys_in_opposite_order_make_each_job_once(db: Db, connect: Connect) -> None:
+    keys = [{"idempotency_key": f"key-{number}"} for number in range(20)]
+
+    first, second = race(lambda one: create_many(one, keys), lambda other: create_many(other, keys[::-1]), db, connect)
+
+    assert first == second[::-1]
+
+
+def test_settling_many_and_cancelling_them_at_once_do_not_deadlock(db: Db, connect: Connect) -> None:
+    create_many(db, [{}] * 6)
+    jobs = claim(db, 6)
+    settlements = [
+        {"id": str(job["id"]), "attempt": 1} | ({"result": 1} if n >= 3 else {"category": "timeout", "message": ""})
+        for n, job in enumerate(jobs)
+    ]
+    left = connect()
+
+    with left.transaction():
+        call(left, "heartbeat_job", job_id=jobs[0]["id"])
+        right, third = connect(), connect()
+        settled = in_background(lambda: call(right, "settle_jobs", settlements=json.dumps(settlements)))
+        wait_until_blocked(db, right)
+        cancelled = in_background(lambda: call(third, "cancel_jobs", match_all=True))
+        wait_until_blocked(db, third)
+
+    assert [row["code"] for row in settled.result()] == [None] * 6
+    assert cancelled.result() == []
+
+
+def test_a_retry_and_a_prune_of_the_same_job_do_not_deadlock(db: Db, connect: Connect) -> None:
+    job = claimed(db)
+    call(db, "fail_job", job_id=job["id"], category="timeout", message="")
+    left = connect()
+
+    with left.transaction():
+        call(left, "retry_job", job_id=job["id"])
+        (pruned,) = db.execute("select aiserv.prune_jobs(retention => '1 microsecond') as jobs").fetchall()
+
+    assert pruned["jobs"] == 0
+    assert get(db, job["id"])["status"] == "pending"
+
+
+def test_a_claim_repeated_while_the_first_still_runs_waits_for_its_jobs(db: Db, connect: Connect) -> None:
+    create_many(db, [{}] * 4)
+
+    first, second = race(
+        lambda one: claim(one, 2, claim_id="c"), lambda other: claim(other, 2, claim_id="c"), db, connect
+    )
+
+    assert first == second
+
+
+def test_a_pause_waits_for_the_claim_that_holds_the_queue(db: Db, connect: Connect) -> None:
+    create_many(db, [{}] * 2)
+    call(db, "set_queue", model_profile="qwen", max_running=5)
+
+    running, _ = race(claim, lambda other: call(other, "pause_queue", model_profile="qwen"), db, connect)
+
+    assert len(running) == 1
+    assert claim(db) == []
+
+
+def test_a_claim_waits_for_a_pause_and_then_gets_nothing(db: Db, connect: Connect) -> None:
+    create(db)
+    call(db, "set_queue", model_profile="qwen", max_running=5)
+
+    _, running = race(lambda one: call(one, "pause_queue", model_profile="qwen"), claim, db, connect)
+
+    assert running == []
+
+
+def test_a_transaction_with_an_old_snapshot_fails_and_overwrites_nothing(db: Db, connect: Connect) -> None:
+    job = claimed(db)
+    left = connect()
+
+    left.execute("begin isolation level repeatable read")
+    get(left, job["id"])
+    call(db, "heartbeat_job", job_id=job["id"])
+    refused = refusal(left, "complete_job", job_id=job["id"], result="1")
+
+    assert refused.sqlstate == "40001"
+    assert get(db, job["id"])["status"] == "running"
+
+
+def test_times_are_those_of_the_moment_also_in_a_long_transaction(db: Db, connect: Connect) -> None:
+    left = connect()
+
+    with left.transaction():
+        (row,) = left.execute("select now() as began").fetchall()
+        create(db)
+        (job,) = claim(left, lease="1 minute")
+
+    assert job["started_at"] >= job["created_at"] > row["began"]
+    assert job["lease_expires_at"] - job["started_at"] == timedelta(minutes=1)

@@ -1,0 +1,125 @@
+"""Least privilege: services call functions, readers read views, and nobody but the owner writes a table."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import DictRow
+
+from tests.sql.calls import Connect, Db, in_state, one
+
+FUNCTIONS = r"""
+select oid::regprocedure::text as signature from pg_proc
+where pronamespace = 'aiserv'::regnamespace and proname {} '\_%'
+"""
+VIEWS = "select viewname from pg_views where schemaname = 'aiserv' and viewname not like '\\_%%'"
+TABLES = "select tablename from pg_tables where schemaname = 'aiserv'"
+
+
+@pytest.fixture
+def acting(connect: Connect) -> Callable[[str], Db]:
+    """A connection that acts as the role."""
+
+    def acting(role: str) -> psycopg.Connection[DictRow]:
+        return connect(options=f"-c role={role}")
+
+    return acting
+
+
+def denied(db: Db, statement: str) -> bool:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        db.execute(statement.encode())
+    return True
+
+
+def test_a_service_takes_a_job_through_its_whole_life(db: Db, acting: Callable[[str], Db]) -> None:
+    service = acting("aiserv_service")
+    job = one(service, "create_job", owner_service="a", task_type="b", model_profile="c", delay="0")
+
+    for verb, arguments in {
+        "claim_jobs": {"worker_id": "w", "claim_id": "c"},
+        "heartbeat_job": {"job_id": job["id"], "progress": "1"},
+        "release_job": {"job_id": job["id"]},
+        "cancel_jobs": {"match_all": True},
+        "get_job": {"job_id": job["id"]},
+    }.items():
+        assert one(service, verb, **arguments)["id"] == job["id"]
+
+
+CALLS: dict[str, dict[str, Any]] = {
+    "create_jobs": {"jobs": '[{"owner_service": "a", "task_type": "b", "model_profile": "c", "idempotency_key": "k"}]'},
+    "settle_jobs": {"settlements": "[]"},
+    "heartbeat_jobs": {"job_ids": [], "attempts": []},
+    "recover_jobs": {},
+    "retry_jobs": {"match_all": True},
+    "prune_jobs": {},
+    "sweep": {},
+    "list_jobs": {"status": ["pending", "running", "failed"], "worker_id": ["w"]},
+    "stats": {"since": "2026-01-01Z"},
+    "set_queue": {"model_profile": "c", "max_running": 1, "tokens_per_minute": 9},
+    "pause_queue": {"model_profile": "c"},
+    "resume_queue": {"model_profile": "c"},
+    "list_queues": {},
+    "list_workers": {},
+    "touch_worker": {"worker_id": "w"},
+    "next_wake": {},
+    "seconds_until": {"moment": None},
+    "installed_files": {},
+    "new_id": {},
+    "time_text": {"moment": None},
+    "merge_jobs": {"defaults": "{}", "item": "{}"},
+}
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_a_service_may_call(db: Db, acting: Callable[[str], Db], function: str) -> None:
+    in_state(db, "running")
+    named = ", ".join(f"{name} => %({name})s" for name in CALLS[function])
+
+    acting("aiserv_service").execute(f"select * from aiserv.{function}({named})".encode(), CALLS[function])
+
+
+def test_a_service_executes_the_public_functions_alone(db: Db) -> None:
+    for operator, may in (("not like", True), ("like", False)):
+        for row in db.execute(FUNCTIONS.format(operator).encode()).fetchall():
+            (answer,) = db.execute(
+                "select has_function_privilege('aiserv_service', %s, 'execute') as service,"
+                " has_function_privilege('aiserv_readonly', %s, 'execute') as reader",
+                [row["signature"], row["signature"]],
+            ).fetchall()
+            assert (answer["service"], answer["reader"]) == (may, False), row["signature"]
+
+
+@pytest.mark.parametrize("role", ["aiserv_service", "aiserv_readonly"])
+def test_views_are_readable_and_tables_are_not(db: Db, acting: Callable[[str], Db], role: str) -> None:
+    in_state(db, "running")
+    in_state(db, "failed")
+    somebody = acting(role)
+
+    for row in db.execute(VIEWS.encode()).fetchall():
+        somebody.execute(f"select * from aiserv.{row['viewname']}".encode())
+    for row in db.execute(TABLES.encode()).fetchall():
+        table = row["tablename"]
+        assert denied(somebody, f"select * from aiserv.{table}")
+        assert denied(somebody, f"delete from aiserv.{table}")
+        assert denied(somebody, f"insert into aiserv.{table} default values")
+    assert denied(somebody, "select * from aiserv._counters")
+    assert denied(somebody, "create table aiserv.mine ()")
+
+
+def test_a_reader_calls_nothing(acting: Callable[[str], Db]) -> None:
+    assert denied(acting("aiserv_readonly"), "select aiserv.claim_jobs(worker_id => 'w')")
+
+
+def test_the_owner_owns_everything(db: Db) -> None:
+    rows = db.execute(
+        """
+        select relname as name, pg_get_userbyid(relowner) as owner from pg_class
+        where relnamespace = 'aiserv'::regnamespace and relkind in ('r', 'v')
+        union all
+        select proname, pg_get_userbyid(proowner) from pg_proc where pronamespace = 'aiserv'::regnamespace
+        """
+    ).fetchall()
+
+    assert {row["owner"] for row in rows} == {"aiserv_owner"}

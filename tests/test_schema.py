@@ -1,0 +1,243 @@
+"""The schema however it is installed: by psql or by `aiserv migrate`, once or again, alone or by eight at once."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from aiserv.migrate import MigrationError, migrate, pending, script
+
+ROOT = Path(__file__).parents[1]
+
+# Everything that makes the schema what it is, as text; object ids differ from database to database.
+CATALOG = r"""
+select 'function', procedure.oid::regprocedure::text, pg_get_functiondef(procedure.oid), procedure.proacl::text,
+    pg_get_userbyid(procedure.proowner), obj_description(procedure.oid, 'pg_proc')
+from pg_proc as procedure where procedure.pronamespace = 'aiserv'::regnamespace
+union all
+select 'column', class.relname || '.' || attribute.attname,
+    format('%s %s %s %s', attribute.attnum, format_type(attribute.atttypid, attribute.atttypmod), attribute.attnotnull,
+    pg_get_expr(initial.adbin, initial.adrelid)),
+    class.relacl::text, pg_get_userbyid(class.relowner), col_description(class.oid, attribute.attnum)
+from pg_class as class
+join pg_attribute as attribute on attribute.attrelid = class.oid and attribute.attnum > 0 and not attribute.attisdropped
+left join pg_attrdef as initial on initial.adrelid = class.oid and initial.adnum = attribute.attnum
+where class.relnamespace = 'aiserv'::regnamespace
+union all
+select 'relation', class.relname, class.reloptions::text,
+    case class.relkind when 'v' then pg_get_viewdef(class.oid) when 'i' then pg_get_indexdef(class.oid) end, '',
+    obj_description(class.oid, 'pg_class')
+from pg_class as class where class.relnamespace = 'aiserv'::regnamespace
+union all
+select 'constraint', rule.conrelid::regclass || '.' || rule.conname, pg_get_constraintdef(rule.oid), '', '', ''
+from pg_constraint as rule where rule.connamespace = 'aiserv'::regnamespace
+union all
+select 'trigger', trigger.tgrelid::regclass || '.' || trigger.tgname, pg_get_triggerdef(trigger.oid), '', '', ''
+from pg_trigger as trigger join pg_class as class on class.oid = trigger.tgrelid
+where class.relnamespace = 'aiserv'::regnamespace
+union all
+select 'schema', nspname, nspacl::text, pg_get_userbyid(nspowner), '', '' from pg_namespace where nspname = 'aiserv'
+order by 1, 2
+"""
+
+
+@pytest.fixture
+def empty(postgres: str) -> Iterator[Callable[[], str]]:
+    """Makes databases without our schema in them; returns their conninfo."""
+    names = []
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+
+        def empty() -> str:
+            name = f"aiserv_test_{uuid4().hex}"
+            administrator.execute(sql.SQL("create database {} template template1").format(sql.Identifier(name)))
+            names.append(name)
+            return make_conninfo(postgres, dbname=name)
+
+        yield empty
+        for name in names:
+            administrator.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def login(postgres: str) -> Iterator[Callable[[str], str]]:
+    """Makes users of the given attributes; returns their names."""
+    names = []
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+
+        def login(attributes: str) -> str:
+            name = f"aiserv_user_{uuid4().hex}"
+            administrator.execute(f"create role {name} login {attributes}".encode())
+            names.append(name)
+            return name
+
+        yield login
+        for name in names:
+            administrator.execute(f"reassign owned by {name} to current_user; drop role {name}".encode())
+
+
+def owned_by(conninfo: str, name: str) -> str:
+    """The same database, owned by this user and seen by it."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        database = conninfo_to_dict(conninfo)["dbname"]
+        connection.execute(f'alter database "{database}" owner to {name}'.encode())
+    return make_conninfo(conninfo, user=name)
+
+
+def catalog(conninfo: str) -> list[tuple[str, ...]]:
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("set search_path = ''")
+        return connection.execute(CATALOG.encode()).fetchall()
+
+
+def psql(conninfo: str, *arguments: str) -> None:
+    """Run psql; without one on the machine, its `\\ir` lines are followed as psql would."""
+    subprocess.run(
+        ["psql", conninfo, "-qX", "-v", "ON_ERROR_STOP=1", *arguments], check=True, capture_output=True, text=True
+    )
+
+
+def psql_is_there() -> bool:
+    return any(Path(directory, "psql").exists() for directory in os.environ.get("PATH", "").split(":"))
+
+
+needs_psql = pytest.mark.skipif(not psql_is_there() and os.environ.get("CI") != "true", reason="there is no psql")
+
+
+@needs_psql
+def test_psql_and_migrate_make_the_same_schema(empty: Callable[[], str]) -> None:
+    by_psql, by_migrate = empty(), empty()
+
+    psql(by_psql, "-f", str(ROOT / "sql" / "install.sql"))
+    migrate(by_migrate)
+
+    assert len(catalog(by_psql)) > 300
+    assert catalog(by_psql) == catalog(by_migrate)
+
+
+@needs_psql
+def test_the_script_of_migrate_is_install_sql_in_one_file(empty: Callable[[], str], tmp_path: Path) -> None:
+    by_psql, by_script = empty(), empty()
+    (tmp_path / "all.sql").write_text(script())
+
+    psql(by_psql, "-f", str(ROOT / "sql" / "install.sql"))
+    psql(by_script, "-f", str(tmp_path / "all.sql"))
+
+    assert catalog(by_psql) == catalog(by_script)
+
+
+@needs_psql
+def test_what_psql_installed_is_brought_up_to_date_by_migrate(empty: Callable[[], str]) -> None:
+    conninfo = empty()
+    psql(conninfo, "-f", str(ROOT / "sql" / "install.sql"))
+    before = catalog(conninfo)
+
+    ran = migrate(conninfo)
+
+    assert [name for name in ran if name.startswith("migrations/")] == []
+    assert migrate(conninfo) == []
+    assert catalog(conninfo) == before
+
+
+def test_a_second_migrate_finds_nothing_to_do(conninfo: str) -> None:
+    assert pending(conninfo) == []
+    assert migrate(conninfo) == []
+
+
+def test_a_replay_of_all_files_changes_nothing_and_keeps_the_jobs(conninfo: str) -> None:
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("select aiserv.create_job(owner_service => 'a', task_type => 'b', model_profile => 'c')")
+        connection.execute("update aiserv.installed set checksum = 'old' where file not like 'migrations/%'")
+    before = catalog(conninfo)
+
+    migrate(conninfo)
+
+    assert catalog(conninfo) == before
+    with psycopg.connect(conninfo) as connection:
+        assert connection.execute("select count(*) from aiserv.claim_jobs(worker_id => 'w')").fetchone() == (1,)
+
+
+def test_a_function_whose_text_has_changed_is_replayed(conninfo: str) -> None:
+    before = catalog(conninfo)
+    with psycopg.connect(conninfo) as connection:
+        connection.execute(
+            "create or replace function aiserv.time_text(moment timestamptz) returns text language sql as 'select 1'"
+        )
+        connection.execute("update aiserv.installed set checksum = 'old' where file = 'functions/time_text.sql'")
+
+    ran = migrate(conninfo)
+
+    assert "functions/time_text.sql" in ran
+    assert catalog(conninfo) == before
+
+
+def test_a_newer_schema_is_refused_and_left_alone(conninfo: str) -> None:
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("insert into aiserv.installed (file) values ('migrations/9999_future.sql')")
+    before = catalog(conninfo)
+
+    with pytest.raises(MigrationError, match="9999_future"):
+        migrate(conninfo)
+
+    assert catalog(conninfo) == before
+
+
+def test_eight_processes_that_start_at_once_install_once(empty: Callable[[], str]) -> None:
+    conninfo = empty()
+    program = "import sys; from aiserv.migrate import migrate; print(len(migrate(sys.argv[1])))"
+
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, conninfo], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        for _ in range(8)
+    ]
+    counts = sorted(int(process.communicate()[0]) for process in processes)
+
+    assert [process.returncode for process in processes] == [0] * 8
+    assert counts[:7] == [0] * 7
+    assert counts[7] > 50
+    assert pending(conninfo) == []
+
+
+def test_a_user_who_may_not_create_roles_owns_the_schema_and_is_told_so(
+    empty: Callable[[], str], login: Callable[[str], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    name = login("nosuperuser nocreaterole")
+    conninfo = owned_by(empty(), name)
+
+    with caplog.at_level(logging.WARNING):
+        migrate(conninfo)
+
+    assert "sql/roles.sql" in caplog.text
+    with psycopg.connect(conninfo) as connection:
+        assert connection.execute(
+            "select nspowner::regrole::text from pg_namespace where nspname = 'aiserv'"
+        ).fetchone() == (name,)
+        connection.execute("select aiserv.create_job(owner_service => 'a', task_type => 'b', model_profile => 'c')")
+        assert connection.execute("select status from aiserv.claim_jobs(worker_id => 'w')").fetchone() == ("running",)
+    assert migrate(conninfo) == []
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("drop schema aiserv cascade")
+
+
+def test_a_user_who_was_made_a_member_of_the_owner_hands_the_objects_over(
+    postgres: str, template: str, empty: Callable[[], str], login: Callable[[str], str]
+) -> None:
+    name = login("nosuperuser nocreaterole")
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        administrator.execute(f"grant aiserv_owner to {name}".encode())
+    conninfo = owned_by(empty(), name)
+
+    migrate(conninfo)
+
+    with psycopg.connect(conninfo) as connection:
+        owner = connection.execute(
+            "select nspowner::regrole::text from pg_namespace where nspname = 'aiserv'"
+        ).fetchone()
+    assert owner == ("aiserv_owner",)
