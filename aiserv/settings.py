@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -290,6 +291,27 @@ class InfrastructureSettings(_Group):
     status_token: Secret | None = None
 
 
+class SidecarSettings(_Group):
+    """The sidecar itself: what it looks at, and who may see it."""
+
+    model_config = _prefixed("SIDECAR_")
+
+    http_host: Host = "0.0.0.0"  # noqa: S104 - a container is reached from outside
+    http_port: Port = 8090
+    token: Listed[Secret] = ()
+    vllm_urls: Listed[WebUrl] = ()
+    whisperx_urls: Listed[WebUrl] = ()
+    docker_socket: Path = Path("/var/run/docker.sock")
+    sample_interval: Annotated[timedelta, _duration("100ms", "1h")] = timedelta(seconds=5)
+
+    @property
+    def tokens(self) -> list[str]:
+        """Several, so that one can be replaced without an interruption. Raises SettingsError if there is none."""
+        if not self.token:
+            raise SettingsError("SIDECAR_TOKEN: must be set; INFRA_STATUS_TOKEN of the API server is the same")
+        return [token.get_secret_value() for token in self.token]
+
+
 class LogSettings(_Group):
     """What is logged; without `format` a terminal gets lines for people, all else gets JSON."""
 
@@ -310,6 +332,7 @@ class Settings(BaseModel):
     transcription: TranscriptionSettings
     worker: WorkerSettings
     infrastructure: InfrastructureSettings
+    sidecar: SidecarSettings
     log: LogSettings
 
     @classmethod

@@ -19,6 +19,7 @@ IMPORTERS = {
         "aiserv.probes",
         "aiserv.problems",
         "aiserv.serving",
+        "aiserv.sidecar",
         "aiserv.stand_in",
         "workers.status",
     },
