@@ -4,22 +4,35 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from enum import IntEnum
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     import anyio
+    from anyio.abc import TaskStatus
 
     from aiserv.settings import Settings
 
 # Modules are imported where they are used: `aiserv --help` must not wait for PostgreSQL's driver.
 
-logger = logging.getLogger("aiserv")
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help="Jobs for AI models, kept in PostgreSQL.")
+logger = logging.getLogger(__name__)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Jobs for AI models, kept in PostgreSQL.",
+)
+
+# Containers that are started together come up in any order: so long may PostgreSQL take.
+START_SECONDS: Final = 60.0
+START_PAUSE_SECONDS: Final = 1.0
 
 
 class Exit(IntEnum):
@@ -33,9 +46,11 @@ class Exit(IntEnum):
 @app.command()
 def dev(
     port: Annotated[int | None, typer.Option(help="Port of the API; otherwise HTTP_PORT.")] = None,
-    worker_port: Annotated[int | None, typer.Option(help="Port of the worker's status; otherwise WORKER_HTTP_PORT.")] = None,
+    worker_port: Annotated[
+        int | None, typer.Option(help="Port of the worker's status; otherwise WORKER_HTTP_PORT.")
+    ] = None,
     data: Annotated[Path, typer.Option(help="Where the embedded PostgreSQL keeps its data.")] = Path(".aiserv"),
-    once: Annotated[bool, typer.Option("--once", help="Stop after the first job, as a smoke test.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop after the first job, as a smoke test.")] = False,  # noqa: FBT002 - an option by its name
 ) -> None:
     """Run everything on an embedded PostgreSQL: server, worker, and without LLM_BASE_URL a stand-in for a model."""
     from aiserv.dev import run_dev  # noqa: PLC0415
@@ -56,22 +71,25 @@ def serve() -> None:
 
 
 @app.command()
-def worker(kinds: Annotated[list[str] | None, typer.Argument(help="llm; without it, what is configured.")] = None) -> None:
+def worker(
+    kinds: Annotated[list[str] | None, typer.Argument(help="llm; without it, what is configured.")] = None,
+) -> None:
     """Run a worker that claims jobs and calls models."""
-    from workers.process import work  # noqa: PLC0415
-
     for kind in kinds or []:
         if kind != "llm":
-            _fail(Exit.USAGE, f"aiserv worker: there is no worker {kind}; there is: llm")
+            _fail(Exit.USAGE, f"there is no worker {kind}; there is: llm")
     settings = _settings()
+    from workers.process import llm_base_url, work  # noqa: PLC0415
+
+    _or_usage(lambda: llm_base_url(settings))
     _migrate_on_start(settings)
     _run(lambda stop: work(settings, stop))
 
 
 @app.command()
 def migrate(
-    status: Annotated[bool, typer.Option("--status", help="Show what would run; exit 1 if anything would.")] = False,
-    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead, for psql.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show what would run; exit 1 if anything would.")] = False,  # noqa: FBT002 - as above
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead, for psql.")] = False,  # noqa: FBT002 - as above
 ) -> None:
     """Install the schema, or bring it up to date."""
     from aiserv.migrate import migrate as bring_up_to_date  # noqa: PLC0415
@@ -80,13 +98,22 @@ def migrate(
     if sql:
         typer.echo(script())
         return
-    conninfo = _settings().database.url
+    conninfo = _conninfo(_settings())
     if status:
         names = _or_fail(lambda: pending(conninfo))
         typer.echo("\n".join(names) if names else "up to date")
         raise SystemExit(Exit.FAILED if names else Exit.DONE)
     names = _or_fail(lambda: bring_up_to_date(conninfo))
     typer.echo(f"{len(names)} files run" if names else "up to date")
+
+
+@app.command()
+def sidecar() -> None:
+    """Show what the GPUs, containers and model servers of this AI server are doing."""
+    from aiserv.sidecar.process import watch  # noqa: PLC0415
+
+    settings = _settings()
+    _run(lambda stop: watch(settings.sidecar, stop))
 
 
 @app.command()
@@ -115,23 +142,57 @@ def _settings(variables: dict[str, str] | None = None) -> "Settings":
 
 
 def _migrate_on_start(settings: "Settings") -> None:
+    """Bring the schema up to date if that is wanted, as soon as PostgreSQL can be reached."""
     from aiserv.migrate import migrate as bring_up_to_date  # noqa: PLC0415
 
+    conninfo = _conninfo(settings)
     if settings.database.migrate_on_start:
-        _or_fail(lambda: bring_up_to_date(settings.database.url))
+        _or_fail(lambda: _patiently(lambda: bring_up_to_date(conninfo)))
 
 
-def _or_fail(action: Callable[[], list[str]]) -> list[str]:
-    import psycopg  # noqa: PLC0415
+def _patiently(action: Callable[[], list[str]]) -> list[str]:
+    """What the action returns, tried again while PostgreSQL cannot be reached and there is time to start."""
+    from aiserv.database import DatabaseError, is_unavailable  # noqa: PLC0415
 
-    from aiserv.migrate import MigrationError  # noqa: PLC0415
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return action()
+        except DatabaseError as error:
+            left = deadline - time.monotonic()
+            if not is_unavailable(error) or left <= 0:
+                raise
+            logger.warning("waiting for PostgreSQL, giving up in %.0f s: %s", left, error)
+            time.sleep(START_PAUSE_SECONDS)
+
+
+def _conninfo(settings: "Settings") -> str:
+    from aiserv.database import DatabaseError, passwords  # noqa: PLC0415
+
+    conninfo = _or_usage(lambda: settings.database.url)
+    try:
+        passwords(conninfo)
+    except DatabaseError as error:
+        _fail(Exit.USAGE, f"DATABASE_URL: {error}")
+    return conninfo
+
+
+def _or_usage(setting: Callable[[], str]) -> str:
     from aiserv.settings import SettingsError  # noqa: PLC0415
 
     try:
-        return action()
+        return setting()
     except SettingsError as error:
         _fail(Exit.USAGE, str(error))
-    except (MigrationError, psycopg.Error) as error:
+
+
+def _or_fail(action: Callable[[], list[str]]) -> list[str]:
+    from aiserv.database import DatabaseError  # noqa: PLC0415
+    from aiserv.migrate import MigrationError  # noqa: PLC0415
+
+    try:
+        return action()
+    except (MigrationError, DatabaseError) as error:
         _fail(Exit.FAILED, f"the schema could not be brought up to date: {error}")
 
 
@@ -139,10 +200,9 @@ def _run(process: "Callable[[anyio.Event], Awaitable[None]]") -> None:
     """Run a process until it ends by itself or a signal stops it; a second signal ends it at once."""
     import anyio  # noqa: PLC0415
 
-    from aiserv.settings import SettingsError  # noqa: PLC0415
-
-    async def stop_on_signal(stop: anyio.Event) -> None:
+    async def stop_on_signal(stop: anyio.Event, *, task_status: "TaskStatus[None]") -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
             async for number in signals:
                 if stop.is_set():
                     os._exit(128 + number)
@@ -151,18 +211,42 @@ def _run(process: "Callable[[anyio.Event], Awaitable[None]]") -> None:
     async def run() -> None:
         stop = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(stop_on_signal, stop)
+            await tasks.start(stop_on_signal, stop)
             await process(stop)
             tasks.cancel_scope.cancel()
 
     try:
-        anyio.run(run)
-    except* SettingsError as group:
-        _fail(Exit.USAGE, str(group.exceptions[0]))
-    except* OSError as group:
-        _fail(Exit.FAILED, str(group.exceptions[0]))
+        anyio.run(run, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+    except Exception as error:
+        for cause in _causes(error):
+            _fail_as_expected(cause)
+        raise
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The errors that task groups have wrapped."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    else:
+        yield error
+
+
+def _fail_as_expected(error: BaseException) -> None:
+    """Exit with a sentence if the error is one that a person at the command line can do something about."""
+    from aiserv.database import DatabaseError  # noqa: PLC0415
+    from aiserv.dev import FirstJobError  # noqa: PLC0415
+    from aiserv.embedded import EmbeddedPostgresError  # noqa: PLC0415
+    from aiserv.migrate import MigrationError  # noqa: PLC0415
+    from aiserv.serving import ServingError  # noqa: PLC0415
+    from aiserv.settings import SettingsError  # noqa: PLC0415
+
+    if isinstance(error, SettingsError):
+        _fail(Exit.USAGE, str(error))
+    if isinstance(error, ServingError | EmbeddedPostgresError | MigrationError | DatabaseError | FirstJobError):
+        _fail(Exit.FAILED, str(error))
 
 
 def _fail(code: Exit, message: str) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"aiserv: {message}\n")
     raise SystemExit(code)

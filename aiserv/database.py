@@ -8,29 +8,37 @@ from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString, Self
 from uuid import UUID
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from aiserv.fields import parse_time
 from aiserv.listener import KEEPALIVES
-from aiserv.models import (
-    CancelJob,
-    ClaimJobs,
-    CompleteJob,
-    CreateJob,
-    FailJob,
-    HeartbeatJob,
-    Job,
-    ListJobs,
-    ReleaseJob,
-    Settlement,
-    parse_time,
-)
 from aiserv.migrate import sql_files
-
-# A job as PostgreSQL rendered it: passed on unparsed.
-JobJson = str
+from aiserv.models import Job, Settlement
+from aiserv.problems import database_problem
+from aiserv.queries.bulk import BulkQueries
+from aiserv.queries.jobs import JobQueries
+from aiserv.queries.overview import OverviewQueries
+from aiserv.queries.transitions import TransitionQueries
 
 POOL_TIMEOUT_SECONDS: Final = 5
+
+# What every method raises when PostgreSQL refuses or cannot be reached.
+DatabaseError = psycopg.Error
+
+
+def is_unavailable(error: DatabaseError) -> bool:
+    """Whether PostgreSQL has a bad day: the same call may go well later."""
+    problem = database_problem(error)
+    return problem is not None and problem.code == "unavailable"
+
+
+def passwords(conninfo: str) -> list[str]:
+    """The secret in a connection string, if there is one."""
+    password = conninfo_to_dict(conninfo).get("password")
+    return [str(password)] if password else []
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Claimer:
     slots: int
 
 
-class Database:
+class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
     """The functions of schema `aiserv`, called through a pool of connections.
 
     Refusals are psycopg errors with an SQLSTATE of ours (`aiserv.problems`).
@@ -70,6 +78,8 @@ class Database:
             min_size=1,
             max_size=size,
             timeout=POOL_TIMEOUT_SECONDS,
+            # Its pauses between attempts double until then: after an outage of minutes nobody waits for minutes more.
+            reconnect_timeout=POOL_TIMEOUT_SECONDS,
             open=False,
             name=name,
             kwargs={
@@ -87,137 +97,39 @@ class Database:
         """Replace connections that have died, as after a restart of PostgreSQL."""
         await self._pool.check()
 
-    async def create_job(self, body: str, job: CreateJob) -> tuple[JobJson, bool]:
-        """The new job, or the one its idempotency key made before; and whether it is new."""
-        row = await self._row(
-            """
-            select aiserv.job_json(job)::text, aiserv.created_here(job.id), job.id
-            from aiserv.create_job(
-                owner_service   => %(owner_service)s,
-                owner_ref       => %(owner_ref)s,
-                task_type       => %(task_type)s,
-                model_profile   => %(model_profile)s,
-                input           => coalesce(%(body)s::json -> 'input', '{}'),
-                priority        => %(priority)s,
-                run_at          => %(run_at)s,
-                delay           => %(delay)s,
-                max_attempts    => %(max_attempts)s,
-                timeout_seconds => %(timeout_seconds)s,
-                metadata        => coalesce(%(body)s::json -> 'metadata', '{}'),
-                idempotency_key => %(idempotency_key)s,
-                traceparent     => %(traceparent)s
-            ) as job
-            """,
-            {"body": body, **job.parameters()},
-        )
-        return row[0], row[1]
-
-    async def create_jobs(self, body: str, batch_id: UUID) -> list[tuple[UUID, JobJson, bool]]:
-        """The jobs of a batch in input order: id, the job, and whether it is new.
-
-        `body` is the text of a request: `jobs`, over `defaults`, over the fields beside them.
-        """
-        return await self._rows(
-            """
-            select job.id, aiserv.job_json(job)::text, job.batch_id is not distinct from %(batch_id)s
-            from (select %(body)s::json as body) as request
-            cross join lateral (
-                select nullif(aiserv.merge_jobs(
-                    (
-                        select coalesce(json_object_agg(field.key, field.value), '{}')
-                        from json_each(request.body) as field
-                        where field.key not in ('jobs', 'defaults')
-                    ),
-                    coalesce(request.body -> 'defaults', '{}')
-                )::text, '{}')::json as defaults
-            ) as shared
-            cross join lateral aiserv.create_jobs(
-                jobs => request.body -> 'jobs', defaults => shared.defaults, batch_id => %(batch_id)s
-            ) as job
-            """,
-            {"body": body, "batch_id": batch_id},
-        )
-
-    async def new_id(self) -> UUID:
-        return (await self._row("select aiserv.new_id()"))[0]  # type: ignore[no-any-return]  # a uuid column
-
-    async def get_job(self, job_id: UUID) -> JobJson:
-        return await self._text(
-            "select aiserv.job_json(job)::text from aiserv.get_job(job_id => %(job_id)s) as job", {"job_id": job_id}
-        )
-
-    async def list_jobs(self, query: ListJobs) -> list[tuple[UUID, JobJson]]:
-        """Up to `query.limit` jobs and one more, if there is one: a sign that another page follows."""
-        return await self._rows(
-            """
-            select job.id, aiserv.job_json(job, summary => %(fields)s = 'summary')::text
-            from aiserv.list_jobs(
-                id => %(id)s, owner_service => %(owner_service)s, owner_ref => %(owner_ref)s, task_type => %(task_type)s,
-                model_profile => %(model_profile)s, status => %(status)s, error_category => %(error_category)s,
-                worker_id => %(worker_id)s, batch_id => %(batch_id)s, created_after => %(created_after)s,
-                created_before => %(created_before)s, max_jobs => %(limit)s + 1, sort => %(order)s, after => %(cursor)s
-            ) as job
-            """,
-            {**query.parameters(), "fields": query.fields or ""},
-        )
-
-    async def list_attempts(self, job_id: UUID) -> str:
-        """The attempts of a job, as a JSON array."""
-        return await self._text(
-            """
-            select coalesce(json_agg(json_build_object(
-                'attempt', attempt.attempt,
-                'worker_id', attempt.worker_id,
-                'started_at', aiserv.time_text(attempt.started_at),
-                'finished_at', aiserv.time_text(attempt.finished_at),
-                'outcome', attempt.outcome,
-                'error_category', attempt.error_category,
-                'error_message', attempt.error_message
-            ) order by attempt.attempt), '[]')::text
-            from aiserv.list_attempts(job_id => %(job_id)s) as attempt
-            """,
-            {"job_id": job_id},
-        )
-
-    async def get_batch(self, batch_id: UUID) -> str:
-        return await self._text("select aiserv.get_batch(batch_id => %(batch_id)s)::text", {"batch_id": batch_id})
-
-    async def claim_jobs(self, claim: ClaimJobs, lease: timedelta) -> list[JobJson]:
-        """Jobs for a worker over HTTP."""
-        rows = await self._rows(
-            """
-            select aiserv.job_json(job)::text
-            from aiserv.claim_jobs(
-                worker_id      => %(worker_id)s,
-                task_types     => %(task_types)s,
-                model_profiles => %(model_profiles)s,
-                max_jobs       => %(limit)s,
-                lease          => %(lease)s,
-                claim_id       => %(claim_id)s
-            ) as job
-            """,
-            {**claim.parameters(), "lease": claim.lease or lease},
-        )
-        return [row[0] for row in rows]
-
     async def claim(self, claimer: Claimer, limit: int) -> tuple[list[Job], float | None]:
         """Jobs for a built-in worker, and in how many seconds it should look again though nobody wakes it."""
         row = await self._row(
             """
             select
-                (
-                    select json_agg(aiserv.job_json(job))::text
-                    from aiserv.claim_jobs(
-                        worker_id      => %(worker_id)s,
-                        task_types     => %(task_types)s,
-                        model_profiles => %(model_profiles)s,
-                        max_jobs       => %(limit)s,
-                        lease          => %(lease)s,
-                        instance_id    => %(instance_id)s,
-                        slots          => %(slots)s
-                    ) as job
-                ),
+                coalesce(claimed.jobs, '[]'),
+                coalesce(claimed.inputs, '{}'),
                 aiserv.seconds_until(aiserv.next_wake(task_types => %(task_types)s, model_profiles => %(model_profiles)s))
+            from (
+                select
+                    array_agg(job.input::text) as inputs,
+                    json_agg(json_build_object(
+                        'id', job.id,
+                        'owner_service', job.owner_service,
+                        'task_type', job.task_type,
+                        'model_profile', job.model_profile,
+                        'attempt', job.attempt,
+                        'timeout_seconds', job.timeout_seconds,
+                        'traceparent', job.traceparent,
+                        'run_at', aiserv.time_text(job.run_at),
+                        'started_at', aiserv.time_text(job.started_at),
+                        'lease_expires_at', aiserv.time_text(job.lease_expires_at)
+                    )) as jobs
+                from aiserv.claim_jobs(
+                    worker_id      => %(worker_id)s,
+                    task_types     => %(task_types)s,
+                    model_profiles => %(model_profiles)s,
+                    max_jobs       => %(limit)s,
+                    lease          => %(lease)s,
+                    instance_id    => %(instance_id)s,
+                    slots          => %(slots)s
+                ) as job
+            ) as claimed
             """,
             {
                 "worker_id": claimer.worker_id,
@@ -229,86 +141,9 @@ class Database:
                 "limit": limit,
             },
         )
-        return [_job(shown) for shown in json.loads(row[0] or "[]")], row[1]
-
-    async def complete_job(self, job_id: UUID, body: str, completed: CompleteJob) -> JobJson:
-        return await self._text(
-            """
-            select aiserv.job_json(job)::text
-            from aiserv.complete_job(
-                job_id    => %(job_id)s,
-                result    => %(body)s::json -> 'result',
-                attempt   => %(attempt)s,
-                worker_id => %(worker_id)s,
-                usage     => nullif((%(body)s::json -> 'usage')::text, 'null')::json
-            ) as job
-            """,
-            {"job_id": job_id, "body": body, "attempt": completed.attempt, "worker_id": completed.worker_id},
-        )
-
-    async def fail_job(self, job_id: UUID, body: str, failed: FailJob) -> JobJson:
-        return await self._text(
-            """
-            select aiserv.job_json(job)::text
-            from aiserv.fail_job(
-                job_id      => %(job_id)s,
-                category    => %(category)s,
-                message     => %(message)s,
-                attempt     => %(attempt)s,
-                worker_id   => %(worker_id)s,
-                retryable   => %(retryable)s,
-                retry_after => %(retry_after)s,
-                usage       => nullif((%(body)s::json -> 'usage')::text, 'null')::json
-            ) as job
-            """,
-            {**failed.parameters(), "job_id": job_id, "body": body, "usage": None},
-        )
-
-    async def heartbeat_job(self, job_id: UUID, body: str, heartbeat: HeartbeatJob) -> JobJson:
-        return await self._text(
-            """
-            select aiserv.job_json(job)::text
-            from aiserv.heartbeat_job(
-                job_id    => %(job_id)s,
-                attempt   => %(attempt)s,
-                worker_id => %(worker_id)s,
-                lease     => %(lease)s,
-                progress  => %(body)s::json -> 'progress'
-            ) as job
-            """,
-            {
-                "job_id": job_id,
-                "body": body,
-                "attempt": heartbeat.attempt,
-                "worker_id": heartbeat.worker_id,
-                "lease": heartbeat.lease,
-            },
-        )
-
-    async def release_job(self, job_id: UUID, released: ReleaseJob) -> JobJson:
-        return await self._text(
-            """
-            select aiserv.job_json(job)::text
-            from aiserv.release_job(
-                job_id => %(job_id)s, attempt => %(attempt)s, worker_id => %(worker_id)s, delay => %(delay)s
-            ) as job
-            """,
-            {"job_id": job_id, **released.parameters()},
-        )
-
-    async def retry_job(self, job_id: UUID) -> JobJson:
-        return await self._text(
-            "select aiserv.job_json(job)::text from aiserv.retry_job(job_id => %(job_id)s) as job", {"job_id": job_id}
-        )
-
-    async def cancel_job(self, job_id: UUID, cancelled: CancelJob) -> JobJson:
-        return await self._text(
-            """
-            select aiserv.job_json(job)::text
-            from aiserv.cancel_job(job_id => %(job_id)s, reason => %(reason)s) as job
-            """,
-            {"job_id": job_id, **cancelled.parameters()},
-        )
+        jobs, inputs, due_in = row
+        # The input stays a text: one that Python cannot parse must not cost its neighbours.
+        return [_job(job, text) for job, text in zip(jobs, inputs, strict=True)], due_in
 
     async def settle_jobs(self, settlements: Sequence[str]) -> list[Settlement]:
         """What became of each settlement, given as JSON text as `aiserv.settle_jobs` describes it, in order."""
@@ -354,30 +189,23 @@ class Database:
         installed = {row[0] for row in rows}
         return [name for name, file in sql_files().items() if file.runs_once and name not in installed]
 
-    async def _text(self, query: LiteralString, parameters: dict[str, Any] | None = None) -> str:
-        return (await self._row(query, parameters))[0]  # type: ignore[no-any-return]  # a text column
-
-    async def _row(self, query: LiteralString, parameters: dict[str, Any] | None = None) -> TupleRow:
-        (row,) = await self._rows(query, parameters)
-        return row
-
     async def _rows(self, query: LiteralString, parameters: dict[str, Any] | None = None) -> list[TupleRow]:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query, parameters)
             return await cursor.fetchall()
 
 
-def _job(shown: dict[str, Any]) -> Job:
+def _job(claimed: dict[str, Any], input_json: str) -> Job:
     return Job(
-        id=UUID(shown["id"]),
-        owner_service=shown["owner_service"],
-        task_type=shown["task_type"],
-        model_profile=shown["model_profile"],
-        attempt=shown["attempt"],
-        timeout_seconds=shown["timeout_seconds"],
-        traceparent=shown["traceparent"],
-        input=shown["input"],
-        run_at=parse_time(shown["run_at"]),
-        started_at=parse_time(shown["started_at"]),
-        lease_expires_at=parse_time(shown["lease_expires_at"]),
+        id=UUID(claimed["id"]),
+        owner_service=claimed["owner_service"],
+        task_type=claimed["task_type"],
+        model_profile=claimed["model_profile"],
+        attempt=claimed["attempt"],
+        timeout_seconds=claimed["timeout_seconds"],
+        traceparent=claimed["traceparent"],
+        input_json=input_json,
+        run_at=parse_time(claimed["run_at"]),
+        started_at=parse_time(claimed["started_at"]),
+        lease_expires_at=parse_time(claimed["lease_expires_at"]),
     )

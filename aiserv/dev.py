@@ -1,13 +1,13 @@
 """`aiserv dev`: everything in one go, and a job that travels the whole way before your eyes."""
 
 import json
+import shlex
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import anyio
-from pydantic import SecretStr
 
 from aiserv.api.process import serve
 from aiserv.embedded import embedded_postgres
@@ -21,12 +21,17 @@ from workers.process import work
 # A real model may take its time over its first job; then the rest is shown without it.
 FIRST_JOB_SECONDS: Final = 60
 FINISHED: Final = ("completed", "failed", "cancelled")
+LAST_PORT: Final = 65535
+
+
+class FirstJobError(Exception):
+    """The first job was not completed, and nothing else was asked for; the message says what became of it."""
 
 
 async def run_dev(settings: Settings, data: Path, stop: anyio.Event, *, once: bool = False) -> None:
     """PostgreSQL, server and worker until `stop` is set; with `once`, until the first job is finished.
 
-    Each port of the API has data of its own, so that two can run at once.
+    Each port of the API has data of its own, so that two can run at once. Raises FirstJobError with `once`.
     """
     directory = data / f"port-{settings.server.http_port}"
     async with AsyncExitStack() as stack:
@@ -40,14 +45,16 @@ async def run_dev(settings: Settings, data: Path, stop: anyio.Event, *, once: bo
             say("server", f"listening on port {port}")
             worker_port = await tasks.start(work, settings, stop)
             say("worker", f"waiting for chat jobs of {settings.llm.model}, status on port {worker_port}")
-            job = await _first_job(settings, url, port)
+            job = await _first_job(settings, url, port, stop)
             if once:
                 stop.set()
-            else:
-                _show_what_to_try(settings, url, port, worker_port, job)
+            elif not stop.is_set():
+                _show_what_to_try(settings, url, port, worker_port)
             await stop.wait()
             say("stopping", "requests and jobs in flight may finish; Ctrl-C again stops at once")
     say("stopped", "the data stay")
+    if once and job.get("status") != "completed":
+        raise FirstJobError(f"the first job is {job.get('status', 'not there')}: {job.get('error_message')}")
 
 
 def say(what: str, text: str) -> None:
@@ -63,62 +70,91 @@ async def _for_dev(settings: Settings, url: str, stack: AsyncExitStack) -> Setti
         server = server.model_copy(update={"http_host": "127.0.0.1"})
     if "http_host" not in worker.model_fields_set:
         worker = worker.model_copy(update={"http_host": "127.0.0.1"})
+    if "http_port" not in worker.model_fields_set:
+        worker = worker.model_copy(update={"http_port": _next_port(server.http_port)})
     if llm.base_url is None:
         base_url = await stack.enter_async_context(stand_in_provider(llm.model))
         llm = llm.model_copy(update={"base_url": base_url})
-        say("provider", f"a STAND-IN at {base_url}: it speaks the protocol, but no model answers. Set LLM_BASE_URL for one.")
+        say("provider", f"a STAND-IN at {base_url}: it speaks the protocol, but is no model. Set LLM_BASE_URL for one.")
     else:
         say("provider", f"{llm.model} at {llm.base_url}")
     return settings.model_copy(update={"database": database, "server": server, "worker": worker, "llm": llm})
 
 
-async def _first_job(settings: Settings, url: str, port: int) -> dict[str, Any]:
-    """A chat job, submitted over HTTP and waited for; shows what it went through."""
+def _next_port(port: int) -> int:
+    """The port after that of the API, so that two can run at once by saying HTTP_PORT; any port after any port."""
+    return port + 1 if 0 < port < LAST_PORT else 0
+
+
+async def _first_job(settings: Settings, url: str, port: int, stop: anyio.Event) -> dict[str, Any]:
+    """A chat job, submitted over HTTP and waited for, unless `stop` is set; shows what it went through."""
+    job: dict[str, Any] = {}
     finished = Wake()
-    listener = Listener(url, {"aiserv_finished": finished}, on_connect=finished)
-    new = {
+    listener = Listener(url, {"aiserv_finished": finished}, name="aiserv dev listener", on_connect=finished)
+    headers = {"Authorization": f"Bearer {token}"} if (token := _token(settings)) else {}
+    api = _address(settings.server.http_host, port)
+    with anyio.move_on_after(FIRST_JOB_SECONDS) as patience:
+        async with (
+            aiohttp.ClientSession(api, headers=headers, raise_for_status=True) as http,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(listener.run)
+            tasks.start_soon(_cancel_when_stopped, stop, patience)
+            async with http.post("/api/v1/jobs", json=_new_job(settings)) as response:
+                job = await response.json()
+            say("job", f"{job['id']} created over HTTP, {job['status']}")
+            while job["status"] not in FINISHED:
+                woken = finished.next
+                async with http.get(f"/api/v1/jobs/{job['id']}") as response:
+                    job = await response.json()
+                if job["status"] not in FINISHED:
+                    await woken.wait()
+            tasks.cancel_scope.cancel()
+    if job and not stop.is_set():
+        _show(job)
+    return job
+
+
+def _new_job(settings: Settings) -> dict[str, Any]:
+    return {
         "owner_service": "aiserv-dev",
         "owner_ref": "first-job",
         "task_type": "llm_chat",
         "model_profile": settings.llm.model,
         "input": {"user": "Say hello to someone who has just started aiserv."},
     }
-    headers = {"Authorization": f"Bearer {token}"} if (token := _token(settings)) else {}
-    async with aiohttp.ClientSession(f"http://{_host(settings)}:{port}", headers=headers) as http:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.run)
-            async with http.post("/api/v1/jobs", json=new) as response:
-                job: dict[str, Any] = await response.json()
-            say("job", f"{job['id']} created over HTTP, {job['status']}")
-            with anyio.move_on_after(FIRST_JOB_SECONDS):
-                while job["status"] not in FINISHED:
-                    woken = finished.next
-                    async with http.get(f"/api/v1/jobs/{job['id']}") as response:
-                        job = await response.json()
-                    if job["status"] not in FINISHED:
-                        await woken.wait()
-            tasks.cancel_scope.cancel()
-    shown = job["result"] if job["status"] == "completed" else {"error_category": job["error_category"], "error_message": job["error_message"]}
-    say("job", f"{job['status']} at attempt {job['attempt']} by {job['worker_id']}:\n{json.dumps(shown, indent=2, ensure_ascii=False)}")
-    return job
 
 
-def _show_what_to_try(settings: Settings, url: str, port: int, worker_port: int, job: dict[str, Any]) -> None:
-    api = f"http://{_host(settings)}:{port}"
+async def _cancel_when_stopped(stop: anyio.Event, scope: anyio.CancelScope) -> None:
+    await stop.wait()
+    scope.cancel()
+
+
+def _show(job: dict[str, Any]) -> None:
+    completed = job["status"] == "completed"
+    shown = job["result"] if completed else {name: job[name] for name in ("error_category", "error_message")}
+    text = json.dumps(shown, indent=2, ensure_ascii=False)
+    say("job", f"{job['status']} at attempt {job['attempt']} by {job['worker_id']}:\n{text}")
+
+
+def _show_what_to_try(settings: Settings, url: str, port: int, worker_port: int) -> None:
+    api = _address(settings.server.http_host, port)
     auth = ' -H "Authorization: Bearer $AI_SERVICE_TOKEN"' if _token(settings) else ""
-    body = json.dumps({name: job[name] for name in ("owner_service", "task_type", "model_profile")} | {"input": {"user": "Hello"}})
+    body = json.dumps({**_new_job(settings), "owner_service": "me", "owner_ref": "", "input": {"user": "Hello"}})
     say("api", f"{api}/api/v1/jobs   probes: {api}/healthz {api}/readyz {api}/metrics")
-    say("status", f"http://{_host(settings)}:{worker_port}/worker/status")
-    say("try", f"curl -s {api}/api/v1/jobs{auth} -H 'Content-Type: application/json' -d '{body}'")
+    say("status", f"{_address(settings.worker.http_host, worker_port)}/worker/status")
+    say("try", f"curl -s {api}/api/v1/jobs{auth} -H 'Content-Type: application/json' -d {shlex.quote(body)}")
     say("", f"curl -s '{api}/api/v1/jobs?limit=1'{auth}")
-    say("", f"psql '{url}' -c 'select id, status, result from aiserv.jobs'")
+    say("", f"psql '{url}' -x -c 'table aiserv.jobs'")
     say("", "Ctrl-C stops everything.")
 
 
-def _host(settings: Settings) -> str:
-    return "127.0.0.1" if settings.server.http_host in {"0.0.0.0", "::"} else settings.server.http_host  # noqa: S104
+def _address(host: str, port: int) -> str:
+    """Where to reach, from this machine, what listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not to listen on
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _token(settings: Settings) -> str | None:
-    tokens: tuple[SecretStr, ...] = settings.server.ai_service_token
+    tokens = settings.server.ai_service_token
     return tokens[0].get_secret_value() if tokens else None

@@ -2,10 +2,10 @@
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import anyio
@@ -15,9 +15,16 @@ from psycopg import sql
 
 logger = logging.getLogger(__name__)
 
-# A silent drop of an idle connection is noticed in 3 + 3 × 1 seconds: the kernel probes, no statement is sent.
-KEEPALIVES: Final = {"keepalives_idle": 3, "keepalives_interval": 1, "keepalives_count": 3}
+# A silent drop of a connection is noticed within seconds. An idle one is probed by the kernel, without any statement;
+# one whose statement nobody acknowledges is given up after so many milliseconds.
+KEEPALIVES: Final[dict[str, Any]] = {
+    "keepalives_idle": 3,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 PROBE_SECONDS: Final = 5
+SHORTEST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 
 
@@ -25,7 +32,8 @@ class Listener:
     """Calls `hear[channel](payload)` for each notification, and `on_connect` whenever it listens anew.
 
     Notifications sent while it was away are lost, so `on_connect` must make everybody look for themselves.
-    `on_disconnect` is called when the connection breaks: others of the process have likely broken with it.
+    `on_disconnect` runs when the connection breaks: others of the process have likely broken with it. `name` is what
+    PostgreSQL shows it as.
     """
 
     def __init__(
@@ -33,11 +41,13 @@ class Listener:
         conninfo: str,
         hear: Mapping[str, Callable[[str], None]],
         *,
+        name: str = "aiserv listener",
         on_connect: Callable[[], None],
-        on_disconnect: Callable[[], None] = lambda: None,
+        on_disconnect: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._conninfo = conninfo
         self._hear = hear
+        self._name = name
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
         self.connected = False
@@ -47,25 +57,27 @@ class Listener:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen for ever; the first connection need not succeed for others to start."""
         task_status.started()
-        pause = 0.1
-        while True:
-            try:
-                await self._listen()
-            except (psycopg.Error, OSError) as error:
+        pause = SHORTEST_PAUSE
+        async with anyio.create_task_group() as tasks:
+            while True:
+                try:
+                    await self._listen()
+                except (psycopg.Error, OSError) as error:
+                    logger.warning("listener disconnected, notifications are missed: %s", error)
                 if self.connected:
-                    pause = 0.1
-                    self._on_disconnect()
-                self.connected = False
-                logger.warning("listener disconnected, notifications are missed: %s", error)
-            # Jitter, so that a fleet does not knock all at once.
-            await anyio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret hangs on it
-            pause = min(pause * 2, LONGEST_PAUSE)
+                    self.connected = False
+                    pause = SHORTEST_PAUSE
+                    if self._on_disconnect:
+                        tasks.start_soon(self._on_disconnect)
+                # Jitter, so that a fleet does not knock all at once.
+                await anyio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret hangs on it
+                pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _listen(self) -> None:
         connection = await psycopg.AsyncConnection.connect(
-            self._conninfo, autocommit=True, connect_timeout=5, application_name="aiserv listener", **KEEPALIVES
+            self._conninfo, autocommit=True, connect_timeout=5, application_name=self._name, **KEEPALIVES
         )
-        async with connection:
+        try:
             await self._subscribe(connection)
             self.connected = True
             self.reconnects += 1
@@ -74,6 +86,9 @@ class Listener:
                 self.last_notification_at = datetime.now(UTC)
                 if notification.channel in self._hear:
                     self._hear[notification.channel](notification.payload)
+        finally:
+            # Not `async with`: that would roll back first, which a cancelled task cannot, and leave it open.
+            await connection.close()
         raise psycopg.OperationalError("the connection ended")
 
     async def _subscribe(self, connection: psycopg.AsyncConnection) -> None:

@@ -26,7 +26,9 @@ class Metrics:
             registry=self.registry,
         )
         self._listener_connected = Gauge(
-            "aiserv_listener_connected", "Whether this process hears notifications (1) or not (0).", registry=self.registry
+            "aiserv_listener_connected",
+            "Whether this process hears notifications (1) or not (0).",
+            registry=self.registry,
         )
 
     def transition(self, transition: str, task_type: str, model_profile: str, count: int = 1) -> None:
@@ -132,7 +134,9 @@ class _JobGauges(Collector):
         oldest = GaugeMetricFamily(
             "aiserv_oldest_pending_seconds", "How long the oldest due job has waited.", labels=["model_profile"]
         )
-        paused = GaugeMetricFamily("aiserv_queue_paused", "Whether a model profile is paused.", labels=["model_profile"])
+        paused = GaugeMetricFamily(
+            "aiserv_queue_paused", "Whether a model profile is paused.", labels=["model_profile"]
+        )
         counts: dict[tuple[str, str, str], int] = {}
         waiting: dict[str, float] = {}
         for group in self.stats["groups"]:

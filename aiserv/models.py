@@ -1,79 +1,39 @@
-"""The shapes of requests and answers, and a job as a worker gets it.
+"""The shapes of requests, and a job as a worker gets it.
 
 Request models guard the way in: strict, unknown fields refused. A payload (`input`, `result`, …) is
 checked for its presence only: PostgreSQL slices it out of the text of the body, so that it arrives
 character for character, and renders it on the way out.
 """
 
-import re
+import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from aiserv.settings import parse_duration
+from aiserv.fields import (
+    Attempt,
+    Category,
+    ClaimWait,
+    Delay,
+    Id,
+    Lease,
+    Name,
+    OwnerRef,
+    Payload,
+    Time,
+    Traceparent,
+    Wait,
+)
+from aiserv.fields import time_text as time_text  # noqa: PLC0414 - workers write times, too
 
-# https://www.rfc-editor.org/rfc/rfc3339#section-5.6; a time without a zone means nothing.
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
-
-
-# https://www.w3.org/TR/trace-context/#traceparent-header
-TRACEPARENT: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
-
-
-def is_traceparent(text: str) -> bool:
-    return re.fullmatch(TRACEPARENT, text) is not None
-
-
-def parse_time(value: object) -> datetime:
-    """The moment that an RFC 3339 text names, in UTC. Raises PydanticCustomError for all else."""
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        # Microseconds are what PostgreSQL keeps; fromisoformat takes six digits of them.
-        text = re.sub(r"(\.\d{6})\d+", r"\1", value.upper())
-        try:
-            return datetime.fromisoformat(text).astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise PydanticCustomError("time", "must be a time with zone, like 2026-06-09T08:49:12Z")
-
-
-def time_text(moment: datetime | None) -> str | None:
-    """The moment as the API writes it: RFC 3339, UTC, six digits of microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else None
-
-
-def parse_interval(value: object) -> timedelta:
-    """The duration that Go's notation or a number of seconds means. Raises PydanticCustomError for all else."""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        try:
-            return parse_duration(value) if isinstance(value, str) else timedelta(seconds=value)
-        except (ValueError, OverflowError):
-            pass
-    raise PydanticCustomError("duration", "must be a duration like 300ms, 2s, 5m or 1h30m, or a number of seconds")
-
-
-def parse_uuid(value: object) -> UUID:
-    """The id that the usual notation of a UUID names. Raises PydanticCustomError for all else."""
-    if isinstance(value, UUID):
-        return value
-    if isinstance(value, str) and _UUID.fullmatch(value):
-        return UUID(value)
-    raise PydanticCustomError("uuid", "must be a UUID like 0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10")
-
-
-Time = Annotated[datetime, PlainValidator(parse_time)]
-Interval = Annotated[timedelta, PlainValidator(parse_interval)]
-Id = Annotated[UUID, PlainValidator(parse_uuid)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Delay = Annotated[Interval, Field(ge=timedelta(0), le=timedelta(days=366))]
-Lease = Annotated[Interval, Field(ge=timedelta(seconds=1), le=timedelta(hours=24))]
-Attempt = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Category = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Status = Literal["pending", "running", "completed", "failed", "cancelled"]
+# More tokens than any call can have, and exact in every JSON reader.
+MOST_TOKENS: Final = 2**53
+Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
+PerMinute = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class Request(BaseModel):
@@ -85,32 +45,36 @@ class Request(BaseModel):
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
+class Nothing(Request):
+    """A query without parameters, or a body that has nothing to say."""
+
+
 class Usage(Request):
-    """Tokens as the provider counted them."""
+    """Tokens as the provider counted them; what else it said stays with them."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
-    prompt_tokens: Annotated[int, Field(ge=0)] | None = None
-    completion_tokens: Annotated[int, Field(ge=0)] | None = None
-    total_tokens: Annotated[int, Field(ge=0)] | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+    total_tokens: Tokens | None = None
 
 
 class NewJob(Request):
-    """The fields of a job that its creator may set, all optional: an item of a batch, or its defaults."""
+    """The fields of a job that its creator may set, all optional: what the items of a batch share."""
 
     owner_service: Name | None = None
-    owner_ref: Annotated[str, Field(max_length=500)] = ""
+    owner_ref: OwnerRef = ""
     task_type: Name | None = None
     model_profile: Name | None = None
-    input: JsonValue = Field(default_factory=dict)
+    input: Payload = Field(default_factory=dict)
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     run_at: Time | None = None
     delay: Delay | None = None
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
-    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    metadata: dict[str, Payload] = Field(default_factory=dict)
     idempotency_key: Name | None = None
-    traceparent: Annotated[str, Field(pattern=TRACEPARENT)] | None = None
+    traceparent: Traceparent | None = None
 
     @model_validator(mode="after")
     def _one_time(self) -> Self:
@@ -120,41 +84,87 @@ class NewJob(Request):
 
 
 class CreateJob(NewJob):
-    """The body of `POST /api/v1/jobs`."""
+    """A job to be stored."""
 
     owner_service: Name
     task_type: Name
     model_profile: Name
 
 
-class IdempotencyKey(Request):
-    """The header `Idempotency-Key`: text, as a database can store it."""
+class CreateJobs(NewJob):
+    """A batch: items go over `defaults`, which go over the fields beside `jobs`."""
 
-    idempotency_key: Annotated[Name, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+    defaults: NewJob = NewJob()
+    jobs: Annotated[list[CreateJob], Field(min_length=1, max_length=100_000)]
+
+
+class Waited(Request):
+    """How long the answer may wait for the end of what it shows."""
+
+    wait: Wait | None = None
+
+
+class BatchQuery(Request):
+    """What the answer of a batch holds: `return=ids` leaves out the jobs."""
+
+    returned: Literal["ids"] | None = Field(default=None, alias="return")
+
+
+class SettleCompletion(Request):
+    """A finished job of a claim: its result."""
+
+    id: Id
+    attempt: Attempt
+    result: Payload
+    usage: Usage | None = None
+
+
+class SettleFailure(Request):
+    """A finished job of a claim: why it failed."""
+
+    id: Id
+    attempt: Attempt
+    category: Category
+    message: str
+    retryable: bool = False
+    retry_after: Delay | None = None
+    usage: Usage | None = None
+
+
+def _kind(item: object) -> str:
+    return "completion" if isinstance(item, dict) and "result" in item else "failure"
+
+
+Settle = Annotated[
+    Annotated[SettleCompletion, Tag("completion")] | Annotated[SettleFailure, Tag("failure")],
+    Discriminator(_kind),
+]
 
 
 class ClaimJobs(Request):
-    """The body of `POST /api/v1/jobs/claim`."""
+    """What a worker takes, and what it has finished."""
 
     worker_id: Name
     task_types: Annotated[list[Name], Field(max_length=1000)] | None = None
     model_profiles: Annotated[list[Name], Field(max_length=1000)] | None = None
     limit: Annotated[int, Field(ge=0, le=1000)] = 1
     lease: Lease | None = None
+    wait: ClaimWait = timedelta(0)
     claim_id: Name | None = None
+    settle: Annotated[list[Settle], Field(max_length=1000)] = []
 
 
 class CompleteJob(Request):
-    """The body of `POST /api/v1/jobs/{id}/complete`."""
+    """The result of a job."""
 
-    result: JsonValue
+    result: Payload
     attempt: Attempt | None = None
     worker_id: Name | None = None
     usage: Usage | None = None
 
 
 class FailJob(Request):
-    """The body of `POST /api/v1/jobs/{id}/fail`."""
+    """Why a job failed."""
 
     category: Category
     message: str
@@ -166,85 +176,36 @@ class FailJob(Request):
 
 
 class HeartbeatJob(Request):
-    """The body of `POST /api/v1/jobs/{id}/heartbeat`."""
+    """How long from now the lease holds; without it as long as claimed for."""
 
     attempt: Attempt | None = None
     worker_id: Name | None = None
     lease: Lease | None = None
-    progress: JsonValue = None
+    progress: Payload = None
 
 
 class ReleaseJob(Request):
-    """The body of `POST /api/v1/jobs/{id}/release`."""
+    """When the job may be claimed again."""
 
     attempt: Attempt | None = None
     worker_id: Name | None = None
     delay: Delay | None = None
 
 
-class RetryJob(Request):
-    """The body of `POST /api/v1/jobs/{id}/retry`: nothing to say."""
-
-
 class CancelJob(Request):
-    """The body of `POST /api/v1/jobs/{id}/cancel`."""
+    """Why the job is cancelled."""
 
     reason: Annotated[str, Field(max_length=10_000)] | None = None
 
 
-class ListJobs(Request):
-    """The query of `GET /api/v1/jobs`: conditions, each a list of which any may match, and a page."""
+class SetQueue(Request):
+    """Pauses and limits; what is left out stays, null lifts."""
 
-    id: Annotated[list[Id], Field(max_length=1000)] | None = None
-    owner_service: list[str] | None = None
-    owner_ref: list[str] | None = None
-    task_type: list[str] | None = None
-    model_profile: list[str] | None = None
-    status: list[Status] | None = None
-    error_category: list[str] | None = None
-    worker_id: list[str] | None = None
-    batch_id: list[Id] | None = None
-    created_after: Time | None = None
-    created_before: Time | None = None
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    order: Literal["newest", "oldest"] = "newest"
-    cursor: Id | None = None
-    fields: Literal["summary"] | None = None
-
-
-class JobAnswer(BaseModel):
-    """A job as the API shows it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: Id
-    owner_service: str
-    owner_ref: str
-    task_type: str
-    model_profile: str
-    status: Status
-    priority: int
-    input: JsonValue
-    result: JsonValue
-    progress: JsonValue
-    metadata: dict[str, JsonValue]
-    usage: dict[str, JsonValue] | None
-    error_category: str | None
-    error_message: str | None
-    attempt: int
-    failures: int
-    max_attempts: int
-    worker_id: str | None
-    idempotency_key: str | None
-    batch_id: Id | None
-    traceparent: str | None
-    run_at: Time
-    lease_expires_at: Time | None
-    timeout_seconds: float | None
-    created_at: Time
-    updated_at: Time
-    started_at: Time | None
-    finished_at: Time | None
+    paused: bool | None = None
+    pause_reason: Annotated[str, Field(max_length=1000)] | None = None
+    max_running: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    requests_per_minute: PerMinute | None = None
+    tokens_per_minute: PerMinute | None = None
 
 
 @dataclass(frozen=True)
@@ -258,10 +219,15 @@ class Job:
     attempt: int
     timeout_seconds: float | None
     traceparent: str | None
-    input: JsonValue
+    input_json: str
     run_at: datetime
     started_at: datetime
     lease_expires_at: datetime
+
+    @property
+    def input(self) -> JsonValue:
+        """What the job asks for. Raises ValueError and RecursionError for what Python cannot read."""
+        return json.loads(self.input_json)  # type: ignore[no-any-return]  # JSON
 
     @property
     def waited_seconds(self) -> float:

@@ -4,13 +4,14 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import psycopg
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
-from psycopg_pool import PoolTimeout
 
-from aiserv.database import Database
+from aiserv.database import Database, DatabaseError
+
+# SQLSTATEs undefined_function and invalid_schema_name.
+NOT_INSTALLED: Final = ("42883", "3F000")
 
 # Why a process is not ready, or None when it is.
 Readiness = Callable[[], Awaitable[str | None]]
@@ -48,8 +49,8 @@ async def database_readiness(database: Database) -> str | None:
     """Why the database cannot be used, or None: it must answer, and its schema fit this version."""
     try:
         missing = await database.missing_migrations()
-    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
-        return "the schema is not installed: run aiserv migrate"
-    except (psycopg.Error, PoolTimeout, OSError) as error:
+    except DatabaseError as error:
+        if error.sqlstate in NOT_INSTALLED:
+            return "the schema is not installed: run aiserv migrate"
         return f"PostgreSQL cannot be used: {type(error).__name__}"
     return f"the schema is not up to date: run aiserv migrate ({', '.join(missing)} missing)" if missing else None

@@ -1,5 +1,6 @@
 """Refusals as RFC 9457 problems: one table from SQLSTATE to code, one from code to status."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -42,6 +43,8 @@ SQLSTATES: Final = {
 # shutting down or read-only after a failover, timeouts, deadlocks, serialization failures.
 UNAVAILABLE: Final = ("08", "53", "57", "25006", "40", "55P03")
 RETRY_AFTER_SECONDS: Final = 1
+# How our functions say what is wrong with an argument: jobs[3].task_type: must not be empty.
+_COMPLAINT: Final = re.compile(r"(?:jobs\[(?P<index>\d+)\]\.?)?(?P<field>\w*(?:\[\d+\])?): (?P<message>.*)", re.DOTALL)
 
 
 @dataclass
@@ -88,9 +91,18 @@ def database_problem(error: BaseException) -> Problem | None:
         return None
     state = error.sqlstate or ""
     if state in SQLSTATES:
-        return Problem(SQLSTATES[state], error.diag.message_primary or "")
+        return _refusal(SQLSTATES[state], error.diag.message_primary or "")
     if state == "22P02" and "json" in (error.diag.message_primary or ""):
         return Problem("invalid_json", "the body is not valid JSON")
     if state.startswith(UNAVAILABLE) or (not state and isinstance(error, psycopg.OperationalError)):
         return unavailable("PostgreSQL cannot be reached or did not answer in time")
     return None
+
+
+def _refusal(code: str, message: str) -> Problem:
+    complaint = _COMPLAINT.fullmatch(message) if code == "invalid_request" else None
+    if complaint:
+        index = {"index": int(complaint["index"])} if complaint["index"] else {}
+        return Problem(code, message, [{**index, "field": complaint["field"], "message": complaint["message"]}])
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if code == "queue_full" else {}
+    return Problem(code, message, headers=headers)

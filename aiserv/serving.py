@@ -1,38 +1,63 @@
 """An aiohttp application on a port: problems for what its parser refuses, and a stop that lets requests finish."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 from uuid import uuid4
 
+import anyio
 from aiohttp import web
+from aiohttp.typedefs import Handler
+from aiohttp.web_exceptions import HTTPException
 
 from aiserv.problems import Problem
+from aiserv.wake import Wake
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 BACKLOG: Final = 1024
 SERVER_ERROR: Final = 500
+# For slow readers to take the last bytes of their answers.
+CLOSING_SECONDS: Final = 1.0
+
+
+class ServingError(Exception):
+    """Nobody can be served; the message says why."""
 
 
 @asynccontextmanager
 async def serving(
     application: web.Application, host: str, port: int, *, shutdown_timeout: timedelta
 ) -> AsyncIterator[int]:
-    """The port at which the application is served, until the end of the block; then requests in flight may finish."""
+    """The port at which the application is served until the end of the block.
+
+    Then requests in flight may finish, for as long as `shutdown_timeout`; meanwhile new ones still reach the
+    application, which can say that it is stopping. Raises ServingError when the port cannot be listened on.
+    """
+    in_flight = _InFlight()
+    application.middlewares.insert(0, in_flight.count)
     runner = _Runner(
         application,
         access_log=None,
-        shutdown_timeout=shutdown_timeout.total_seconds(),
+        shutdown_timeout=CLOSING_SECONDS,
         max_line_size=MAX_HEAD_BYTES,
         max_field_size=MAX_HEAD_BYTES,
+        # aiohttp takes a stream that breaks off for a whole one: who reads bodies decompresses them.
+        auto_decompress=False,
     )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_address=True)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            raise ServingError(f"cannot listen on {host} port {port}: {why}") from error
         yield runner.addresses[0][1]
+        with anyio.move_on_after(shutdown_timeout.total_seconds()):
+            await in_flight.finished()
     finally:
         await runner.cleanup()
 
@@ -45,6 +70,29 @@ def problem_response(problem: Problem, request_id: str) -> web.Response:
         content_type="application/problem+json",
         headers={"Cache-Control": "no-store", "X-Request-Id": request_id, **problem.headers},
     )
+
+
+class _InFlight:
+    """Knows when the last request is answered."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = Wake()
+
+    @web.middleware
+    async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._count += 1
+        try:
+            return await handler(request)
+        finally:
+            self._count -= 1
+            if self._count == 0:
+                self._none()
+
+    async def finished(self) -> None:
+        """Wait for a moment without requests."""
+        while self._count:
+            await self._none.next.wait()
 
 
 class _RequestHandler(web.RequestHandler):
@@ -68,6 +116,14 @@ class _RequestHandler(web.RequestHandler):
         response = problem_response(problem, uuid4().hex)
         response.force_close()
         return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        # What aiohttp refuses before the middlewares, as an expectation that nobody can meet.
+        if isinstance(resp, HTTPException):
+            resp = problem_response(Problem("invalid_request", resp.text or resp.reason), uuid4().hex)
+        return await super().finish_response(request, resp, start_time)
 
 
 class _Server(web.Server):

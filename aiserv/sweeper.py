@@ -4,10 +4,8 @@ import logging
 from datetime import timedelta
 
 import anyio
-import psycopg
-from psycopg_pool import PoolTimeout
 
-from aiserv.database import Database
+from aiserv.database import Database, DatabaseError
 from aiserv.wake import Pause, Wake
 
 logger = logging.getLogger(__name__)
@@ -31,7 +29,10 @@ class Sweeper:
 
     async def _sweep(self) -> float:
         try:
-            return self._pause(await self._database.sweep(self._retention))
-        except (psycopg.Error, PoolTimeout) as error:
+            # Not cancelled at a stop: it is short, and cancelling it would cost a connection.
+            with anyio.CancelScope(shield=True):
+                due_in = await self._database.sweep(self._retention)
+        except DatabaseError as error:
             logger.warning("sweep failed, trying again in a second: %s", type(error).__name__)
             return 1.0
+        return self._pause(due_in)

@@ -1,8 +1,9 @@
-"""One attempt in progress: the job, and why its run was stopped if it was."""
+"""One attempt in progress: the job, why its run was stopped if it was, and how it can end."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
+from uuid import UUID
 
 import anyio
 
@@ -14,6 +15,15 @@ class Stop(Enum):
 
     LOST = auto()  # cancelled, or taken away: its result is of no use
     SHUTDOWN = auto()  # the worker goes: somebody else shall do the job
+
+
+class End(StrEnum):
+    """What became of an attempt."""
+
+    COMPLETED = auto()
+    FAILED = auto()
+    RELEASED = auto()
+    LEASE_LOST = auto()
 
 
 @dataclass
@@ -28,6 +38,11 @@ class Attempt:
 
     def __post_init__(self) -> None:
         self.lease_expires_at = self.job.lease_expires_at
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        """What PostgreSQL knows it by: a job can be here twice, when it was retried while it ran."""
+        return self.job.id, self.job.attempt
 
     def stop(self, reason: Stop) -> None:
         """Stop the run: the connection to the provider closes. Does nothing once it has ended."""

@@ -3,16 +3,18 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 import anyio
-import psycopg
-from psycopg_pool import PoolTimeout
 
-from aiserv.database import Database
+from aiserv.database import Database, DatabaseError
 from aiserv.wake import Wake
+from workers.record import Record
 
 logger = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 1.0
 
 
 class LeaseKeeper:
@@ -25,52 +27,52 @@ class LeaseKeeper:
     def __init__(
         self,
         database: Database,
+        record: Record,
         lease: timedelta,
+        *,
         held: Callable[[], Mapping[UUID, int]],
         lost: Callable[[UUID, int], None],
-        renewed: Callable[[UUID, datetime], None],
+        renewed: Callable[[UUID, int, datetime], None],
     ) -> None:
         self._database = database
+        self._record = record
         self._lease = lease
         self._held = held
         self._lost = lost
         self._renewed = renewed
-        self._look = Wake()
-
-    def hear_cancelled(self, payload: str) -> None:
-        """Look at once if the notification names a job of ours; it may mean an attempt before this one."""
-        if not self._held().keys().isdisjoint(_ids(payload)):
-            self._look()
-
-    def look(self) -> None:
-        """Look at once: notifications may have been missed."""
-        self._look()
+        self.look = Wake()
 
     async def run(self) -> None:
-        """Renew for ever, while draining, too."""
+        """Renew for ever, while draining, too; `look` makes it renew at once."""
         while True:
-            looked = self._look.next
-            with anyio.move_on_after(self._lease.total_seconds() / 3):
+            # Before the renewal, not after it: a cancel in between must not be missed.
+            looked = self.look.next
+            pause = self._lease.total_seconds() / 3
+            if not await self._renew():
+                pause = min(pause, RETRY_SECONDS)
+            with anyio.move_on_after(pause):
                 await looked.wait()
-            await self._renew()
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> bool:
+        """Whether PostgreSQL has confirmed or denied every lease."""
         held = dict(self._held())
         if not held:
-            return
+            return True
         try:
             kept = await self._database.heartbeat_jobs(held, self._lease)
-        except (psycopg.Error, PoolTimeout) as error:
-            logger.warning("leases not renewed: %s", type(error).__name__)
-            return
-        for job_id, expires_at in kept.items():
-            self._renewed(job_id, expires_at)
-        for job_id in held.keys() - kept.keys():
-            self._lost(job_id, held[job_id])
+        except DatabaseError as error:
+            logger.warning("%s leases not renewed, trying again: %s", len(held), self._record.database_error(error))
+            return False
+        for job_id, attempt in held.items():
+            if job_id in kept:
+                self._renewed(job_id, attempt, kept[job_id])
+            else:
+                self._lost(job_id, attempt)
+        return True
 
 
-def _ids(payload: str) -> set[UUID]:
-    """The ids in a payload; anybody may notify, so anything may stand there."""
+def notified_ids(payload: str) -> set[UUID]:
+    """The ids in a payload of `aiserv_cancelled`; anybody may notify, so anything may stand there."""
     ids = set()
     for text in payload.split(","):
         try:

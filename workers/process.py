@@ -3,11 +3,12 @@
 import logging
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Final
 
 import anyio
 from anyio.abc import TaskStatus
 
-from aiserv.database import Database
+from aiserv.database import Database, passwords
 from aiserv.metrics import WorkerMetrics
 from aiserv.serving import serving
 from aiserv.settings import Settings, SettingsError
@@ -19,7 +20,15 @@ from workers.worker import Worker
 logger = logging.getLogger(__name__)
 
 # After the time to finish is over, jobs are given back: that takes a statement each.
-RELEASE_SECONDS = 5.0
+RELEASE_SECONDS: Final = 5.0
+LEASE_STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
+
+
+def llm_base_url(settings: Settings) -> str:
+    """Where chat jobs go. Raises SettingsError without LLM_BASE_URL: nothing leaves for where nobody said."""
+    if settings.llm.base_url is None:
+        raise SettingsError("LLM_BASE_URL: must be set to the URL of an OpenAI-compatible server")
+    return settings.llm.base_url
 
 
 async def work(
@@ -27,54 +36,55 @@ async def work(
 ) -> None:
     """Work off chat jobs until `stop` is set, then drain. Started with the port of its status.
 
-    Raises SettingsError without LLM_BASE_URL: nothing must leave for an address that nobody configured.
+    Raises SettingsError without DATABASE_URL or LLM_BASE_URL, and ServingError when the port cannot be listened on.
     """
-    llm = settings.llm
-    if llm.base_url is None:
-        raise SettingsError("LLM_BASE_URL: must be set to the URL of an OpenAI-compatible server")
-
-    metrics = WorkerMetrics()
-    slots = settings.worker.claim_limit
+    host, port = settings.worker.http_host, settings.worker.http_port
     async with AsyncExitStack() as stack:
-        api_key = llm.api_key.get_secret_value() if llm.api_key else None
-        chat = await stack.enter_async_context(
-            Chat(base_url=llm.base_url, api_key=api_key, model=llm.model, timeout=llm.timeout)
-        )
-        pool_size = min(slots, settings.database.pool_size)
-        worker = Worker(
-            worker_id=settings.worker.id,
-            task_types=list(chat.task_types),
-            model_profiles=[llm.model],
-            execute=observed("llm", chat, metrics),
-            database=await stack.enter_async_context(
-                Database.open(settings.database.url, size=max(pool_size, 2), name="aiserv worker")
-            ),
-            lease_database=await stack.enter_async_context(
-                Database.open(
-                    settings.database.url, size=1, name="aiserv leases", statement_timeout=timedelta(seconds=10)
-                )
-            ),
-            metrics=metrics,
-            slots=slots,
-            poll_interval=settings.worker.poll_interval.total_seconds(),
-            lease=settings.worker.lease_timeout,
-        )
-        port = await stack.enter_async_context(
-            serving(
-                status_application(worker, settings.worker),
-                settings.worker.http_host,
-                settings.worker.http_port,
-                shutdown_timeout=timedelta(seconds=1),
-            )
-        )
-        async with anyio.create_task_group() as tasks:
+        worker = await _open_worker(settings, stack)
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        status = status_application(worker, settings.worker)
+        async with serving(status, host, port, shutdown_timeout=timedelta(seconds=1)) as bound_port:
             tasks.start_soon(worker.listen(settings.database.listen_url).run)
             tasks.start_soon(_drain_when_stopped, worker, stop, settings.worker.shutdown_timeout.total_seconds())
-            logger.info("worker %s takes %s for %s, status on port %s", worker.worker_id, worker.task_types, llm.model, port)
-            task_status.started(port)
+            logger.info(
+                "worker %s takes %s for %s, status on port %s",
+                worker.worker_id, ", ".join(worker.task_types), ", ".join(worker.model_profiles), bound_port,
+            )  # fmt: skip
+            task_status.started(bound_port)
             await worker.run()
-            tasks.cancel_scope.cancel()
-    logger.info("stopped: %s completed, %s failed, %s released", worker.counts.completed, worker.counts.failed, worker.counts.released)
+        tasks.cancel_scope.cancel()
+    logger.info(
+        "stopped: %s", ", ".join(f"{count} {end}" for end, count in worker.record.ends.items()) or "no attempts"
+    )
+
+
+async def _open_worker(settings: Settings, stack: AsyncExitStack) -> Worker:
+    llm, url = settings.llm, settings.database.url
+    metrics = WorkerMetrics()
+    slots = settings.worker.claim_limit
+    api_key = llm.api_key.get_secret_value() if llm.api_key else None
+    chat = await stack.enter_async_context(
+        Chat(base_url=llm_base_url(settings), api_key=api_key, model=llm.model, timeout=llm.timeout)
+    )
+    # One connection claims, one settles; more only for releases.
+    size = max(min(slots, settings.database.pool_size), 2)
+    database = await stack.enter_async_context(Database.open(url, size=size, name="aiserv worker"))
+    lease_database = await stack.enter_async_context(
+        Database.open(url, size=1, name="aiserv worker leases", statement_timeout=LEASE_STATEMENT_TIMEOUT)
+    )
+    return Worker(
+        worker_id=settings.worker.id,
+        task_types=list(chat.task_types),
+        model_profiles=[llm.model],
+        execute=observed("llm", chat, metrics),
+        database=database,
+        lease_database=lease_database,
+        metrics=metrics,
+        slots=slots,
+        poll_interval=settings.worker.poll_interval.total_seconds(),
+        lease=settings.worker.lease_timeout,
+        secrets=[*([api_key] if api_key else []), *passwords(url)],
+    )
 
 
 async def _drain_when_stopped(worker: Worker, stop: anyio.Event, seconds: float) -> None:

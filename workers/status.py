@@ -8,6 +8,7 @@ from aiohttp import web
 from aiserv.models import time_text
 from aiserv.probes import database_readiness, probe_routes
 from aiserv.settings import WorkerSettings, go_duration
+from workers.attempt import End
 from workers.worker import Worker
 
 
@@ -29,14 +30,14 @@ def status_application(worker: Worker, settings: WorkerSettings) -> web.Applicat
 
 def worker_status(worker: Worker, settings: WorkerSettings) -> dict[str, Any]:
     """The members of `GET /worker/status`."""
-    listener = worker.listener
+    listener, record = worker.listener, worker.record
     state = "draining" if worker.draining else "running" if worker.attempts else "idle"
     return {
         "worker_id": worker.worker_id,
         "instance_id": str(worker.instance_id),
         "state": state,
-        "started_at": time_text(worker.started_at),
-        "uptime_seconds": (datetime.now(UTC) - worker.started_at).total_seconds(),
+        "started_at": time_text(record.started_at),
+        "uptime_seconds": (datetime.now(UTC) - record.started_at).total_seconds(),
         "task_types": worker.task_types,
         "model_profiles": worker.model_profiles,
         "claim_limit": worker.slots,
@@ -52,13 +53,13 @@ def worker_status(worker: Worker, settings: WorkerSettings) -> dict[str, Any]:
             }
             for attempt in worker.attempts.values()
         ],
-        "processed": worker.counts.processed,
-        "completed": worker.counts.completed,
-        "failed": worker.counts.failed,
-        "released": worker.counts.released,
-        "lease_lost": worker.counts.lease_lost,
-        "last_claim_at": time_text(worker.last_claim_at),
-        "last_error": worker.last_error,
+        "processed": record.ends.total(),
+        "completed": record.ends[End.COMPLETED],
+        "failed": record.ends[End.FAILED],
+        "released": record.ends[End.RELEASED],
+        "lease_lost": record.ends[End.LEASE_LOST],
+        "last_claim_at": time_text(record.last_claim_at),
+        "last_error": record.last_error,
         "listener": {
             "connected": listener is not None and listener.connected,
             "last_notification_at": time_text(listener.last_notification_at if listener else None),

@@ -1,47 +1,34 @@
-"""The worker: wakes, claims as many jobs as it has free slots, executes and settles them."""
+"""The worker: wakes, claims as many jobs as it has free slots, and has them run."""
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import UUID, uuid4
 
 import anyio
-import psycopg
 from anyio.abc import TaskGroup, TaskStatus
-from psycopg_pool import PoolTimeout
 
-from aiserv.database import Claimer, Database
+from aiserv.database import Claimer, Database, DatabaseError
 from aiserv.listener import Listener
 from aiserv.metrics import WorkerMetrics
-from aiserv.models import Job, ReleaseJob
+from aiserv.models import Job
 from aiserv.wake import LOOK_SECONDS, Pause, Wake
-from workers.attempt import Attempt, Stop
+from workers.attempt import Attempt, End, Stop
 from workers.executors import Executor
-from workers.failures import Failure
-from workers.lease import LeaseKeeper
-from workers.settle import Settler, completion, failure
+from workers.lease import LeaseKeeper, notified_ids
+from workers.record import Record
+from workers.runner import Runner
 
 logger = logging.getLogger(__name__)
 
-# How long a job rests whose provider is in trouble and does not say for how long.
-TROUBLE_DELAY = timedelta(seconds=5)
-LONGEST_LEASE = timedelta(seconds=60)
-
-
-@dataclass
-class Counts:
-    """What became of the attempts of this worker since it started."""
-
-    completed: int = 0
-    failed: int = 0
-    released: int = 0
-    lease_lost: int = 0
-
-    @property
-    def processed(self) -> int:
-        return self.completed + self.failed + self.released + self.lease_lost
+LONGEST_LEASE: Final = timedelta(seconds=60)
+# A provider in trouble gets no new jobs for so long, lest the whole queue be claimed and released in a circle.
+TROUBLE_SECONDS: Final = 1.0
+# PostgreSQL in trouble is not asked more often than this, whatever the poll interval.
+ERROR_SECONDS: Final = 1.0
 
 
 @dataclass
@@ -49,7 +36,7 @@ class Worker:
     """Claims jobs of `task_types` for `model_profiles` and has `execute` run them, up to `slots` at once.
 
     Its identity is `worker_id`, a label, and a new `instance_id` with every start. `poll_interval` (seconds)
-    counts only while the listener is down.
+    counts only while the listener is down. `secrets` are kept out of what is stored and logged.
     """
 
     worker_id: str
@@ -63,22 +50,25 @@ class Worker:
     slots: int = 4
     poll_interval: float = 2.0
     lease: timedelta = LONGEST_LEASE
+    secrets: Sequence[str] = ()
     instance_id: UUID = field(default_factory=uuid4)
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    counts: Counts = field(default_factory=Counts)
-    last_claim_at: datetime | None = None
-    last_error: str | None = None
-    draining: bool = False
-    _running: TaskGroup = field(init=False)
+    record: Record = field(default_factory=Record)
+    attempts: dict[tuple[UUID, int], Attempt] = field(default_factory=dict, init=False)
+    listener: Listener | None = field(default=None, init=False)
+    draining: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.attempts: dict[UUID, Attempt] = {}
-        self.listener: Listener | None = None
+        self.lease = min(self.lease, LONGEST_LEASE)
         self._wake = Wake()
         self._pause = Pause()
-        self._settler = Settler(self.database)
-        self.lease = min(self.lease, LONGEST_LEASE)
-        self._lease_keeper = LeaseKeeper(self.lease_database, self.lease, self._held, self._lose, self._renewed)
+        self._abandoned = anyio.CancelScope()
+        self._asked_at = self._trouble_at = -LOOK_SECONDS
+        # While a claim is under way, its jobs are not among our attempts yet.
+        self._cancel_heard = False
+        self._runner = Runner(self.execute, self.database, self.metrics, self.record, self.secrets)
+        self._lease_keeper = LeaseKeeper(
+            self.lease_database, self.record, self.lease, held=self._held, lost=self._lose, renewed=self._renewed
+        )
         self.metrics.slots(self.slots, lambda: len(self.attempts))
 
     def listen(self, conninfo: str) -> Listener:
@@ -88,9 +78,11 @@ class Worker:
             {
                 "aiserv_ready": self._hear_profile,
                 "aiserv_scheduled": self._hear_profile,
-                "aiserv_cancelled": self._lease_keeper.hear_cancelled,
+                "aiserv_cancelled": self._hear_cancelled,
             },
+            name="aiserv worker listener",
             on_connect=self._look,
+            on_disconnect=self._disconnected,
         )
         self.metrics.listener(lambda: self.listener is not None and self.listener.connected)
         return self.listener
@@ -98,11 +90,12 @@ class Worker:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Work until `drain` is called and the last attempt has ended."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._settler.run)
+            tasks.start_soon(self._runner.settler.run)
             tasks.start_soon(self._lease_keeper.run)
             task_status.started()
-            async with anyio.create_task_group() as self._running:
-                await self._claim_until_draining(self._running)
+            with self._abandoned:
+                async with anyio.create_task_group() as attempts:
+                    await self._claim_until_draining(attempts)
             tasks.cancel_scope.cancel()
 
     def drain(self) -> None:
@@ -117,120 +110,110 @@ class Worker:
 
     def abandon(self) -> None:
         """End at once, whatever is still to be settled."""
-        self._running.cancel_scope.cancel()
+        self._abandoned.cancel()
 
     async def _claim_until_draining(self, attempts: TaskGroup) -> None:
         while not self.draining:
             # Before the claim, not after it: a job created in between must not be missed.
             woken = self._wake.next
-            pause = await self._claim(attempts)
+            pause = await self._claim_for_free_slots(attempts)
             with anyio.move_on_after(pause):
                 await woken.wait()
 
-    async def _claim(self, attempts: TaskGroup) -> float:
-        """Claim for the free slots and start what came; returns how long to sleep if nobody wakes us."""
-        free = self.slots - len(self.attempts)
-        if free == 0:
-            return LOOK_SECONDS
-        claimer = Claimer(
-            self.worker_id, self.instance_id, self.task_types, self.model_profiles, self.lease, self.slots
-        )
+    async def _claim_for_free_slots(self, attempts: TaskGroup) -> float:
+        """Claim and start what came; returns how long to sleep if nobody wakes us."""
+        now = time.monotonic()
+        free = max(self.slots - len(self.attempts), 0)
+        rest = self._trouble_at + TROUBLE_SECONDS - now
+        if rest > 0 and free:
+            return rest
+        # No slot, nothing to ask for; but now and then PostgreSQL is told that we live.
+        rest = self._asked_at + LOOK_SECONDS - now
+        if rest > 0 and not free:
+            return rest
+        self._asked_at = now
         try:
-            jobs, due_in = await self.database.claim(claimer, free)
-        except (psycopg.Error, PoolTimeout) as error:
-            self.last_error = f"claim failed: {type(error).__name__}"
-            logger.warning("claim failed, trying again: %s", type(error).__name__)
-            return self.poll_interval
-        self.last_claim_at = datetime.now(UTC)
-        for job in jobs:
-            # Retried while it ran here, and ours again: the run before this one is fenced out.
-            if job.id in self.attempts:
-                self.attempts[job.id].stop(Stop.LOST)
-            self.attempts[job.id] = Attempt(job)
-            attempts.start_soon(self._attempt, self.attempts[job.id])
+            jobs, due_in = await self._claim(free)
+        except DatabaseError as error:
+            logger.warning("claim failed, trying again: %s", self.record.database_error(error))
+            return min(max(self.poll_interval, ERROR_SECONDS), LOOK_SECONDS)
+        self._start(jobs, attempts)
+        if len(jobs) == free:
+            return LOOK_SECONDS
         heard = self.listener is not None and self.listener.connected
         return min(self._pause(due_in), LOOK_SECONDS if heard else self.poll_interval)
 
-    async def _attempt(self, attempt: Attempt) -> None:
-        """Execute and settle one job; whatever happens, the slot is free afterwards."""
+    async def _claim(self, free: int) -> tuple[list[Job], float | None]:
+        self._cancel_heard = False
+        claimer = Claimer(
+            self.worker_id, self.instance_id, self.task_types, self.model_profiles, self.lease, self.slots
+        )
+        claimed = await self.database.claim(claimer, free)
+        self.record.last_claim_at = datetime.now(UTC)
+        return claimed
+
+    def _start(self, jobs: list[Job], attempts: TaskGroup) -> None:
+        again = {job.id for job in jobs}.intersection(job_id for job_id, _ in self.attempts)
+        for earlier in self.attempts.values():
+            # Retried while it ran here, and ours again: the run before this one is fenced out.
+            if earlier.job.id in again:
+                earlier.stop(Stop.LOST)
+        for job in jobs:
+            attempt = self.attempts[job.id, job.attempt] = Attempt(job)
+            if self.draining:
+                attempt.stop(Stop.SHUTDOWN)
+            attempts.start_soon(self._run, attempt)
+        if jobs and self._cancel_heard:
+            self._lease_keeper.look()
+
+    async def _run(self, attempt: Attempt) -> None:
+        """Run one attempt; whatever happens, its slot is free afterwards."""
         job, started = attempt.job, time.monotonic()
         self.metrics.transition("claim", job.task_type, job.model_profile)
         self.metrics.pickup(job.waited_seconds)
         try:
-            outcome = await self._execute_and_settle(attempt)
+            end = await self._runner.run(attempt)
         finally:
-            if self.attempts.get(job.id) is attempt:
-                del self.attempts[job.id]
+            del self.attempts[attempt.key]
             # A slot is free: look for more.
             self._wake()
-        setattr(self.counts, outcome, getattr(self.counts, outcome) + 1)
-        self.metrics.attempt(job.task_type, job.model_profile, outcome, time.monotonic() - started)
-        logger.info("job %s attempt %s: %s", job.id, job.attempt, outcome)
-
-    async def _execute_and_settle(self, attempt: Attempt) -> str:
-        job = attempt.job
-        settlement: str | None = None
-        failed: Failure | None = None
-        with attempt.scope:
-            try:
-                outcome = await self.execute(job)
-                settlement = completion(job, outcome)
-                self.metrics.tokens(job.model_profile, outcome.usage)
-            except Failure as error:
-                failed = error
-            except Exception:
-                logger.exception("job %s attempt %s: the executor broke", job.id, job.attempt)
-                failed = Failure("internal", "the executor broke; the worker's log has it under the job's id")
-        attempt.executing = False
-
-        if attempt.stopped is Stop.LOST:
-            return "lease_lost"
-        if attempt.stopped is Stop.SHUTDOWN and settlement is None:
-            return await self._release(job, timedelta(0))
-        if failed is not None:
-            self.last_error = failed.category
-            if failed.provider_trouble:
-                return await self._release(job, failed.retry_after or TROUBLE_DELAY)
-            settlement = failure(job, failed)
-        assert settlement is not None  # noqa: S101 - neither stopped nor failed: completed
-        settled = await self._settler.settle(settlement)
-        if settled.code is not None:
-            return self._refused(job, settled.code)
-        transition = "complete" if failed is None else "fail"
-        self.metrics.transition(transition, job.task_type, job.model_profile)
-        return "completed" if failed is None else "failed"
-
-    async def _release(self, job: Job, delay: timedelta) -> str:
-        released = ReleaseJob(attempt=job.attempt, delay=delay or None)
-        try:
-            await self.database.release_job(job.id, released)
-        except (psycopg.Error, PoolTimeout) as error:
-            # Then its lease runs out, and the job goes on all the same.
-            return self._refused(job, getattr(error, "sqlstate", None) or type(error).__name__)
-        self.metrics.transition("release", job.task_type, job.model_profile)
-        return "released"
-
-    def _refused(self, job: Job, code: str) -> str:
-        logger.warning("job %s attempt %s: result dropped, PostgreSQL says %s", job.id, job.attempt, code)
-        self.last_error = f"settlement refused: {code}"
-        return "lease_lost"
+        if end is End.RELEASED and attempt.stopped is None:
+            self._trouble_at = time.monotonic()
+        self.record.ends[end] += 1
+        self.metrics.attempt(job.task_type, job.model_profile, end, time.monotonic() - started)
+        logger.info("job %s attempt %s: %s", job.id, job.attempt, end)
 
     def _held(self) -> Mapping[UUID, int]:
-        return {job_id: attempt.job.attempt for job_id, attempt in self.attempts.items()}
+        # Of two runs of one job the later one holds it.
+        return {
+            job_id: number for (job_id, number), attempt in self.attempts.items() if attempt.stopped is not Stop.LOST
+        }
 
-    def _lose(self, job_id: UUID, attempt: int) -> None:
-        running = self.attempts.get(job_id)
-        if running is not None and running.job.attempt == attempt:
-            running.stop(Stop.LOST)
+    def _lose(self, job_id: UUID, number: int) -> None:
+        if attempt := self.attempts.get((job_id, number)):
+            attempt.stop(Stop.LOST)
 
-    def _renewed(self, job_id: UUID, lease_expires_at: datetime) -> None:
-        if job_id in self.attempts:
-            self.attempts[job_id].lease_expires_at = lease_expires_at
+    def _renewed(self, job_id: UUID, number: int, lease_expires_at: datetime) -> None:
+        if attempt := self.attempts.get((job_id, number)):
+            attempt.lease_expires_at = lease_expires_at
 
     def _hear_profile(self, model_profile: str) -> None:
         if model_profile in self.model_profiles:
             self._wake()
 
+    def _hear_cancelled(self, payload: str) -> None:
+        self._cancel_heard = True
+        # It may mean an attempt before ours: PostgreSQL knows.
+        if not notified_ids(payload).isdisjoint(self._held()):
+            self._lease_keeper.look()
+
     def _look(self) -> None:
+        """Look at everything: notifications may have been missed."""
         self._wake()
         self._lease_keeper.look()
+
+    async def _disconnected(self) -> None:
+        # Now the poll interval counts.
+        self._wake()
+        await self.database.check()
+        await self.lease_database.check()

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -10,10 +10,14 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from aiserv.api import batches, jobs
-from aiserv.api.app_keys import CLAIM_LEASE, DATABASE, MAX_BATCH_BODY, METRICS
-from aiserv.api.auth import require_token
-from aiserv.api.middlewares import measured, problems, request_ids
+from aiserv.api.app_keys import CLAIM_LEASE, CLAIMS, DATABASE, EVENTS, FINISHED, MAX_BATCH_BODY, METRICS
+from aiserv.api.auth import is_api, require_token
+from aiserv.api.event_log import Events
+from aiserv.api.finished import FinishedJobs
+from aiserv.api.middlewares import compressed, measured, problems, request_ids, show_request_id, text_targets
+from aiserv.api.openapi import document_routes
+from aiserv.api.routes import TABLE
+from aiserv.api.waiting_claims import WaitingClaims
 from aiserv.database import Database
 from aiserv.metrics import ServerMetrics
 from aiserv.probes import database_readiness, probe_routes
@@ -35,20 +39,64 @@ class Server:
     max_body: int = 16 * 1024 * 1024
     max_batch_body: int = 64 * 1024 * 1024
     stopping: bool = field(default=False, init=False)
+    finished: FinishedJobs = field(init=False)
+    events: Events = field(init=False)
+    claims: WaitingClaims = field(init=False)
     _stats_at: float = field(default=-STATS_SECONDS, init=False)
+
+    def __post_init__(self) -> None:
+        self.finished = FinishedJobs(self.database)
+        self.events = Events(self.database)
+        self.claims = WaitingClaims(self.database)
+
+    def heard(self) -> dict[str, Callable[[str], None]]:
+        """What must be told of which notifications."""
+        return {
+            "aiserv_finished": self._hear_finished,
+            "aiserv_ready": self.claims.hear,
+        }
+
+    def look(self) -> None:
+        """Let everybody look for themselves: notifications were missed."""
+        self.finished.look()
+        self.claims.look()
+        self.events.missed()
+
+    def stop(self) -> None:
+        """Turn new requests away, and let those that wait go with what they have."""
+        self.stopping = True
+        self.finished.stop()
+        self.claims.stop()
+        self.events.stop()
+
+    def _hear_finished(self, payload: str) -> None:
+        self.finished.hear(payload)
+        self.events.hear(payload)
 
     def application(self) -> web.Application:
         app = web.Application(
-            middlewares=[request_ids, measured, problems, self._refuse_when_stopping, require_token(self.tokens)],
+            middlewares=[
+                request_ids,
+                measured,
+                compressed,
+                problems,
+                require_token(self.tokens),
+                text_targets,
+                self._refuse_when_stopping,
+            ],
             client_max_size=self.max_body,
         )
+        app.on_response_prepare.append(show_request_id)
         app[DATABASE] = self.database
+        app[FINISHED] = self.finished
+        app[EVENTS] = self.events
+        app[CLAIMS] = self.claims
         app[METRICS] = self.metrics
         app[CLAIM_LEASE] = self.claim_lease
         app[MAX_BATCH_BODY] = self.max_batch_body
         app.add_routes(probe_routes(self.metrics.registry, self.readiness, self._refresh))
-        app.add_routes(batches.routes)
-        app.add_routes(jobs.routes)
+        app.add_routes(document_routes(TABLE))
+        app.add_routes([route.definition() for route in TABLE])
         return app
 
     async def readiness(self) -> str | None:
@@ -57,12 +105,12 @@ class Server:
 
     @web.middleware
     async def _refuse_when_stopping(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self.stopping and request.path.startswith("/api/"):
+        if self.stopping and is_api(request):
             raise unavailable("the server is stopping")
         return await handler(request)
 
     async def _refresh(self) -> None:
-        """Bring the gauges of the tables up to date, unless they are fresh; without a database they stay as they are."""
+        """Bring the gauges of the tables up to date, unless they are fresh; without a database they stay."""
         if time.monotonic() - self._stats_at < STATS_SECONDS:
             return
         self._stats_at = time.monotonic()

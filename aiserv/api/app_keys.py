@@ -5,13 +5,19 @@ from typing import Final
 
 from aiohttp import web
 
+from aiserv.api.event_log import Events
+from aiserv.api.finished import FinishedJobs
+from aiserv.api.waiting_claims import WaitingClaims
 from aiserv.database import Database
 from aiserv.metrics import ServerMetrics
 
 DATABASE: Final = web.AppKey("database", Database)
+FINISHED: Final = web.AppKey("finished", FinishedJobs)
+EVENTS: Final = web.AppKey("events", Events)
+CLAIMS: Final = web.AppKey("claims", WaitingClaims)
 METRICS: Final = web.AppKey("metrics", ServerMetrics)
 # What a claim over HTTP gets that asks for no lease of its own.
 CLAIM_LEASE: Final = web.AppKey("claim_lease", timedelta)
 # Bytes of a body, as sent and after decompression.
 MAX_BATCH_BODY: Final = web.AppKey("max_batch_body", int)
-REQUEST_ID: Final = "request_id"
+REQUEST_ID: Final = web.RequestKey("request_id", str)

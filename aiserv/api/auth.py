@@ -19,7 +19,7 @@ def require_token(tokens: Sequence[str]) -> Middleware:
 
     @web.middleware
     async def check_token(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if digests and request.path.startswith("/api/") and not _is_known(request, digests):
+        if digests and is_api(request) and not _is_known(request, digests):
             raise Problem(
                 "unauthorized",
                 "a valid bearer token is needed: Authorization: Bearer <token>",
@@ -28,6 +28,11 @@ def require_token(tokens: Sequence[str]) -> Middleware:
         return await handler(request)
 
     return check_token
+
+
+def is_api(request: web.Request) -> bool:
+    """Whether the path is one of the API's, known or not; all others are open."""
+    return request.path.startswith("/api/") or request.path == "/api"
 
 
 def _is_known(request: web.Request, digests: Sequence[bytes]) -> bool:

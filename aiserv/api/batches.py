@@ -1,42 +1,59 @@
 """Many jobs at once, all or none, with what they share said once."""
 
 import json
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
+from uuid import UUID
 
+import anyio
 from aiohttp import web
-from pydantic import ValidationError
 
+from aiserv.answers import BatchAnswer, CreatedBatch
 from aiserv.api.answers import json_response
-from aiserv.api.app_keys import DATABASE, MAX_BATCH_BODY, METRICS
-from aiserv.api.json_text import refuse_repeated
-from aiserv.api.requests import error_list, invalid, no_query, path_id, read_body
-from aiserv.models import CreateJob, NewJob
-from aiserv.problems import Problem
+from aiserv.api.app_keys import DATABASE, FINISHED, METRICS
+from aiserv.api.batch_body import Batch, read_batch
+from aiserv.api.preconditions import patience
+from aiserv.api.requests import path_id
+from aiserv.api.routing import Routes
+from aiserv.models import BatchQuery, CreateJobs, Waited
+from aiserv.queries.base import JobJson
 
-routes = web.RouteTableDef()
+routes = Routes()
 
-MAX_JOBS: Final = 100_000
-# Above this many jobs the answer has their ids only, unless asked for all.
+# Above this many jobs the answer has their ids only.
 MAX_JOBS_SHOWN: Final = 1_000
 
 
-@routes.post("/api/v1/jobs/batch")
+@routes.add(
+    "POST",
+    "/api/v1/jobs/batch",
+    {201: CreatedBatch},
+    query=BatchQuery,
+    body=CreateJobs,
+    refusals=["idempotency_mismatch", "queue_full"],
+    links={"get_batch": ("batch_id", "$response.body#/batch_id")},
+)
 async def create_jobs(request: web.Request) -> web.Response:
     """Store many jobs in one transaction; items go over `defaults`, which go over the fields beside `jobs`."""
-    ids_only = _wants_ids_only(request)
-    # The limit of batches, not that of single jobs.
-    text, body = await read_body(request.clone(client_max_size=request.app[MAX_BATCH_BODY]))
-    shared = check_batch(body)
-
+    batch = await read_batch(request)
+    with_jobs = batch.query.returned is None and len(batch.kinds) <= MAX_JOBS_SHOWN
     database = request.app[DATABASE]
     batch_id = await database.new_id()
-    jobs = await database.create_jobs(text, batch_id)
+    jobs = await database.create_jobs(batch.text, batch_id, with_jobs=with_jobs)
+    count_created(request, batch, jobs)
+    text = await anyio.to_thread.run_sync(batch_json, batch_id, jobs)
+    return json_response(text, status=201)
 
-    for item, (_, _, new) in zip(body["jobs"], jobs, strict=True):
-        named = {**shared, **item}
-        request.app[METRICS].transition("create", named["task_type"], named["model_profile"], new)
-    created = sum(new for _, _, new in jobs)
+
+def count_created(request: web.Request, batch: Batch, jobs: list[tuple[UUID, JobJson | None, bool]]) -> None:
+    """Count the new jobs, each once however often its key stands in the batch."""
+    kinds = {job_id: kind for kind, (job_id, _, new) in zip(batch.kinds, jobs, strict=True) if new}
+    for task_type, model_profile in kinds.values():
+        request.app[METRICS].transition("create", task_type, model_profile)
+
+
+def batch_json(batch_id: UUID, jobs: list[tuple[UUID, JobJson | None, bool]]) -> str:
+    """The answer, with the jobs if they were rendered."""
+    created = len({job_id for job_id, _, new in jobs if new})
     answer = json.dumps(
         {
             "batch_id": str(batch_id),
@@ -45,55 +62,23 @@ async def create_jobs(request: web.Request) -> web.Response:
             "ids": [str(job_id) for job_id, _, _ in jobs],
         }
     )
-    if not ids_only and len(jobs) <= MAX_JOBS_SHOWN:
-        answer = f'{answer[:-1]},"jobs":[{",".join(shown for _, shown, _ in jobs)}]}}'
-    return json_response(answer, status=201)
+    shown = [text for _, text, _ in jobs if text is not None]
+    return f'{answer[:-1]},"jobs":[{",".join(shown)}]}}' if shown else answer
 
 
-@routes.get("/api/v1/batches/{batch_id}")
+@routes.add(
+    "GET",
+    "/api/v1/batches/{batch_id}",
+    {200: BatchAnswer},
+    query=Waited,
+    refusals=["not_found"],
+    headers=["Prefer"],
+    answer_headers=["Preference-Applied"],
+)
 async def get_batch(request: web.Request) -> web.Response:
-    """How far a batch is."""
-    no_query(request)
-    return json_response(await request.app[DATABASE].get_batch(path_id(request, "batch_id")))
-
-
-def check_batch(body: object) -> dict[str, Any]:
-    """What the items of a batch share. Raises Problem that lists what is wrong with which item."""
-    refuse_repeated(body)
-    if not isinstance(body, dict):
-        raise Problem("invalid_request", "the body must be an object")
-    jobs = body.get("jobs")
-    defaults = body.get("defaults", {})
-    if not isinstance(jobs, list) or not 1 <= len(jobs) <= MAX_JOBS:
-        raise invalid([{"field": "jobs", "message": f"must be a list of 1 to {MAX_JOBS} jobs"}])
-    if not isinstance(defaults, dict):
-        raise invalid([{"field": "defaults", "message": "must be an object"}])
-    refuse_repeated(defaults, "defaults.")
-    beside = {name: value for name, value in body.items() if name not in {"jobs", "defaults"}}
-    if errors := [*_errors(NewJob, beside), *_errors(NewJob, defaults)]:
-        raise invalid(errors)
-    shared = {**beside, **defaults}
-    if errors := [error for index, job in enumerate(jobs) for error in _item_errors(shared, job, index)]:
-        raise invalid(errors)
-    return shared
-
-
-def _item_errors(shared: dict[str, Any], job: object, index: int) -> Iterator[dict[str, Any]]:
-    refuse_repeated(job, f"jobs[{index}].")
-    if not isinstance(job, dict):
-        return iter([{"index": index, "field": "job", "message": "must be an object"}])
-    return _errors(CreateJob, {**shared, **job}, index)
-
-
-def _errors(model: type[NewJob], value: dict[str, Any], index: int | None = None) -> Iterator[dict[str, Any]]:
-    try:
-        model.model_validate(value)
-    except ValidationError as error:
-        yield from error_list(error.errors(), index)
-
-
-def _wants_ids_only(request: web.Request) -> bool:
-    for name, value in request.query.items():
-        if (name, value) != ("return", "ids"):
-            raise Problem("invalid_request", f"{name}: the only parameter known is return=ids")
-    return "return" in request.query
+    """How far a batch is, or that it is finished."""
+    batch_id = path_id(request, "batch_id")
+    wait, applied = patience(request)
+    if wait:
+        await request.app[FINISHED].wait_for_batch(batch_id, wait)
+    return json_response(await request.app[DATABASE].get_batch(batch_id), headers=applied)

@@ -1,52 +1,68 @@
-"""One job over HTTP: create, read, list, claim, and its transitions."""
+"""Jobs over HTTP: create, read and list them, retry and cancel one."""
 
 import json
+import re
+from typing import Final
+from uuid import UUID
 
+import anyio
 from aiohttp import web
 
-from aiserv.api.answers import jobs_response, json_response, location
-from aiserv.api.app_keys import CLAIM_LEASE, DATABASE, METRICS
-from aiserv.api.requests import invalid, no_query, parse, path_id, query, validated
-from aiserv.models import (
-    CancelJob,
-    ClaimJobs,
-    CompleteJob,
-    CreateJob,
-    FailJob,
-    HeartbeatJob,
-    IdempotencyKey,
-    ListJobs,
-    ReleaseJob,
-    RetryJob,
-    is_traceparent,
+from aiserv.answers import AttemptsAnswer, JobAnswer, JobPage
+from aiserv.api.answers import job_response, json_response, location, versioned
+from aiserv.api.app_keys import DATABASE, FINISHED, METRICS
+from aiserv.api.cursors import cursor_after, last_of
+from aiserv.api.preconditions import patience, wanted_versions
+from aiserv.api.requests import invalid, parse, path_id, query
+from aiserv.api.routing import Routes
+from aiserv.fields import is_traceparent
+from aiserv.filters import ListJobs
+from aiserv.models import CancelJob, CreateJob, Nothing, Waited
+from aiserv.queries.base import JobJson
+
+routes = Routes()
+
+# As PostgreSQL can store it, and a header can hold it.
+_KEY: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
+# A page ends early once it holds so much.
+MOST_BYTES: Final = 64 * 1024 * 1024
+JOB_LINKS: Final = dict.fromkeys(
+    ("get_job", "list_attempts", "retry_job", "cancel_job"), ("job_id", "$response.body#/id")
 )
 
-routes = web.RouteTableDef()
 
-LISTS = frozenset(ListJobs.model_fields) - {"created_after", "created_before", "limit", "order", "cursor", "fields"}
-
-
-@routes.post("/api/v1/jobs")
+@routes.add(
+    "POST",
+    "/api/v1/jobs",
+    {201: JobAnswer, 200: JobAnswer},
+    query=Waited,
+    body=CreateJob,
+    refusals=["idempotency_mismatch", "queue_full"],
+    headers=["Idempotency-Key", "traceparent", "Prefer"],
+    answer_headers=["ETag", "Location", "Idempotency-Replayed", "Preference-Applied"],
+    links=JOB_LINKS,
+)
 async def create_job(request: web.Request) -> web.Response:
     """Store a job; with a known idempotency key answer the job it made before."""
     body, job = await parse(CreateJob, request)
     job = with_headers(job, request)
+    wait, applied = patience(request)
     shown, new = await request.app[DATABASE].create_job(body, job)
-    request.app[METRICS].transition("create", job.task_type, job.model_profile, new)
-    job_id = json.loads(shown)["id"]
-    if not new:
-        return json_response(shown, headers={"Idempotency-Replayed": "true", **location(job_id)})
-    return json_response(shown, status=201, headers=location(job_id))
+    request.app[METRICS].transition("create", job.task_type, job.model_profile, int(new))
+    if wait:
+        shown = await request.app[FINISHED].wait_for(shown.id, wait)
+    replayed = {} if new else {"Idempotency-Replayed": "true"}
+    return job_response(shown, status=201 if new else 200, headers={**location(shown.id), **replayed, **applied})
 
 
 def with_headers(job: CreateJob, request: web.Request) -> CreateJob:
     """The job with its key and trace from the headers, where the body gives none."""
     given = {}
-    key = request.headers.get("Idempotency-Key")
+    key = header_key(request)
     if key is not None:
         if job.idempotency_key not in {None, key}:
             raise invalid([{"field": "idempotency_key", "message": "the header Idempotency-Key has another one"}])
-        given["idempotency_key"] = validated(IdempotencyKey, {"idempotency_key": key}).idempotency_key
+        given["idempotency_key"] = key
     trace = request.headers.get("traceparent")
     # A header that is no trace context is ignored: https://www.w3.org/TR/trace-context/#traceparent-header
     if trace is not None and job.traceparent is None and is_traceparent(trace):
@@ -54,84 +70,90 @@ def with_headers(job: CreateJob, request: web.Request) -> CreateJob:
     return job.model_copy(update=given)
 
 
-@routes.get("/api/v1/jobs")
+def header_key(request: web.Request) -> str | None:
+    """The header Idempotency-Key. Raises Problem `invalid_request` for one that cannot be stored."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise invalid([{"field": "Idempotency-Key", "message": "must be 1 to 200 characters of UTF-8 text"}])
+    return key
+
+
+@routes.add("GET", "/api/v1/jobs", {200: JobPage}, query=ListJobs)
 async def list_jobs(request: web.Request) -> web.Response:
     """Jobs that match the query, newest first; `next_cursor` is where the next page begins."""
-    page = query(ListJobs, request, LISTS)
-    jobs = await request.app[DATABASE].list_jobs(page)
+    page = query(ListJobs, request)
+    database = request.app[DATABASE]
+    jobs = await database.list_jobs(page, last_of(page.cursor, page.order))
+    total = await database.count_jobs(page) if page.include_total else None
+    text = await anyio.to_thread.run_sync(page_json, page, jobs, total)
+    return json_response(text)
+
+
+def page_json(page: ListJobs, jobs: list[tuple[UUID, JobJson]], total: int | None) -> str:
+    """The page as JSON. One job more than was asked for, or a page full of bytes, means that another one follows."""
     shown = jobs[: page.limit]
-    cursor = json.dumps(str(shown[-1][0]) if len(jobs) > page.limit else None)
-    return json_response(f'{{"jobs":[{",".join(job for _, job in shown)}],"next_cursor":{cursor}}}')
+    more = len(jobs) > page.limit or sum(len(job.encode()) for _, job in shown) >= MOST_BYTES
+    cursor = cursor_after(shown[-1][0], page.order) if more else None
+    counted = "" if total is None else f',"total":{total}'
+    return f'{{"jobs":[{",".join(job for _, job in shown)}],"next_cursor":{json.dumps(cursor)}{counted}}}'
 
 
-@routes.post("/api/v1/jobs/claim")
-async def claim_jobs(request: web.Request) -> web.Response:
-    """Give due jobs to a worker, each under a lease."""
-    _, claim = await parse(ClaimJobs, request)
-    return jobs_response(await request.app[DATABASE].claim_jobs(claim, request.app[CLAIM_LEASE]))
-
-
-@routes.get("/api/v1/jobs/{job_id}")
+@routes.add(
+    "GET",
+    "/api/v1/jobs/{job_id}",
+    {200: JobAnswer, 304: ""},
+    query=Waited,
+    refusals=["not_found"],
+    headers=["If-None-Match", "Prefer"],
+    answer_headers=["ETag", "Preference-Applied"],
+)
 async def get_job(request: web.Request) -> web.Response:
-    """A job as it is now."""
-    no_query(request)
-    return json_response(await request.app[DATABASE].get_job(path_id(request)))
+    """A job as it is now, or when it is finished."""
+    job_id = path_id(request)
+    wait, applied = patience(request)
+    source = request.app[FINISHED].wait_for(job_id, wait) if wait else request.app[DATABASE].get_job(job_id)
+    shown = await source
+    return versioned(request, shown.text, shown.version, applied)
 
 
-@routes.get("/api/v1/jobs/{job_id}/attempts")
+@routes.add("GET", "/api/v1/jobs/{job_id}/attempts", {200: AttemptsAnswer}, refusals=["not_found"])
 async def list_attempts(request: web.Request) -> web.Response:
     """Every attempt of a job, oldest first."""
-    no_query(request)
     attempts = await request.app[DATABASE].list_attempts(path_id(request))
     return json_response(f'{{"attempts":{attempts}}}')
 
 
-@routes.post("/api/v1/jobs/{job_id}/complete")
-async def complete_job(request: web.Request) -> web.Response:
-    """Store the result of a job that the caller claimed."""
-    job_id = path_id(request)
-    body, completed = await parse(CompleteJob, request)
-    request.app[METRICS].settlement(fenced=completed.attempt is not None)
-    return json_response(await request.app[DATABASE].complete_job(job_id, body, completed))
-
-
-@routes.post("/api/v1/jobs/{job_id}/fail")
-async def fail_job(request: web.Request) -> web.Response:
-    """End the attempt of a job that the caller claimed with a failure."""
-    job_id = path_id(request)
-    body, failed = await parse(FailJob, request)
-    request.app[METRICS].settlement(fenced=failed.attempt is not None)
-    return json_response(await request.app[DATABASE].fail_job(job_id, body, failed))
-
-
-@routes.post("/api/v1/jobs/{job_id}/heartbeat")
-async def heartbeat_job(request: web.Request) -> web.Response:
-    """Renew the lease of a job that the caller claimed."""
-    job_id = path_id(request)
-    body, heartbeat = await parse(HeartbeatJob, request)
-    return json_response(await request.app[DATABASE].heartbeat_job(job_id, body, heartbeat))
-
-
-@routes.post("/api/v1/jobs/{job_id}/release")
-async def release_job(request: web.Request) -> web.Response:
-    """Give a claimed job back unharmed."""
-    job_id = path_id(request)
-    _, released = await parse(ReleaseJob, request)
-    request.app[METRICS].settlement(fenced=released.attempt is not None)
-    return json_response(await request.app[DATABASE].release_job(job_id, released))
-
-
-@routes.post("/api/v1/jobs/{job_id}/retry")
+@routes.add(
+    "POST",
+    "/api/v1/jobs/{job_id}/retry",
+    {200: JobAnswer},
+    body=Nothing,
+    refusals=["not_found", "invalid_state", "precondition_failed"],
+    headers=["If-Match"],
+    answer_headers=["ETag"],
+)
 async def retry_job(request: web.Request) -> web.Response:
     """Make a failed or running job pending again."""
     job_id = path_id(request)
-    await parse(RetryJob, request)
-    return json_response(await request.app[DATABASE].retry_job(job_id))
+    await parse(Nothing, request)
+    shown = await request.app[DATABASE].retry_job(job_id, wanted_versions(request))
+    request.app[METRICS].transition("retry", shown.task_type, shown.model_profile)
+    return job_response(shown)
 
 
-@routes.post("/api/v1/jobs/{job_id}/cancel")
+@routes.add(
+    "POST",
+    "/api/v1/jobs/{job_id}/cancel",
+    {200: JobAnswer},
+    body=CancelJob,
+    refusals=["not_found", "invalid_state", "precondition_failed"],
+    headers=["If-Match"],
+    answer_headers=["ETag"],
+)
 async def cancel_job(request: web.Request) -> web.Response:
     """Stop a pending or running job for good."""
     job_id = path_id(request)
     _, cancelled = await parse(CancelJob, request)
-    return json_response(await request.app[DATABASE].cancel_job(job_id, cancelled))
+    shown = await request.app[DATABASE].cancel_job(job_id, cancelled, wanted_versions(request))
+    request.app[METRICS].transition("cancel", shown.task_type, shown.model_profile)
+    return job_response(shown)

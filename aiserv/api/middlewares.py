@@ -4,12 +4,14 @@ import logging
 import re
 import time
 from typing import Final
+from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
-from aiohttp import web
-from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp import HttpVersion10, web
+from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
+from aiohttp.web_protocol import RequestPayloadError
 
 from aiserv.api.app_keys import METRICS, REQUEST_ID
 from aiserv.problems import Problem, database_problem
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
+# Shorter answers do not become shorter.
+LEAST_BYTES: Final = 1024
 # What aiohttp itself refuses.
 HTTP_CODES: Final = {
     400: "invalid_request",
@@ -34,9 +38,27 @@ async def request_ids(request: web.Request, handler: Handler) -> web.StreamRespo
     """Give every request an id, the client's own if it is one, and answer with it."""
     given = request.headers.get("X-Request-Id", "")
     request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-    response = await handler(request)
-    response.headers["X-Request-Id"] = request[REQUEST_ID]
-    return response
+    return await handler(request)
+
+
+async def show_request_id(request: web.Request, response: web.StreamResponse) -> None:
+    """Answer with the id, also when the answer is a stream that its handler begins."""
+    if REQUEST_ID in request:
+        response.headers["X-Request-Id"] = request[REQUEST_ID]
+
+
+@web.middleware
+async def text_targets(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what no later reader should have to think of: other versions, and targets that are no text."""
+    if request.version < HttpVersion10:
+        raise Problem("invalid_request", "HTTP/1.0 or newer is needed")
+    try:
+        target = unquote_to_bytes(request.raw_path.encode()).decode()
+    except UnicodeError:
+        raise Problem("invalid_request", "path and query must be UTF-8") from None
+    if "\0" in target:
+        raise Problem("invalid_request", "path and query must not hold NUL")
+    return await handler(request)
 
 
 @web.middleware
@@ -51,26 +73,52 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 @web.middleware
+async def compressed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Compress what is worth it, for clients that take gzip; its ETag says so, as the bytes differ."""
+    response = await handler(request)
+    is_worth_it = isinstance(response, web.Response) and (response.content_length or 0) >= LEAST_BYTES
+    if is_worth_it and "Content-Encoding" not in response.headers:
+        response.headers["Vary"] = "Accept-Encoding"
+        if _takes_gzip(request):
+            response.enable_compression(web.ContentCoding.gzip)
+            if "ETag" in response.headers:
+                response.headers["ETag"] = f'{response.headers["ETag"][:-1]}-gzip"'
+    return response
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    """https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3."""
+    weights = {}
+    for part in ",".join(request.headers.getall("Accept-Encoding", [])).split(","):
+        coding, _, weight = part.replace(" ", "").lower().partition(";q=")
+        weights[coding] = weight
+    return not re.fullmatch(r"0(\.0*)?", weights.get("gzip", weights.get("*", "0")))
+
+
+@web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error, of whatever origin, as a problem."""
     try:
         return await handler(request)
     except Problem as problem:
         return problem_response(problem, request[REQUEST_ID])
-    except HTTPException as error:
-        if error.status < 400:  # noqa: PLR2004 - no error: a redirect
-            raise
-        return problem_response(_aiohttp_problem(error), request[REQUEST_ID])
-    except ContentEncodingError:
-        return problem_response(Problem("invalid_json", "the body is not valid gzip"), request[REQUEST_ID])
     except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem and the log the rest
-        problem = database_problem(error)
-        if problem is None:
-            logger.exception("request %s failed", request[REQUEST_ID])
-            problem = Problem("internal", "an error of ours; the log has it under the request id")
-        elif problem.code == "unavailable":
-            logger.warning("request %s: %s", request[REQUEST_ID], type(error).__name__)
-        return problem_response(problem, request[REQUEST_ID])
+        return problem_response(problem_of(error, request[REQUEST_ID]), request[REQUEST_ID])
+
+
+def problem_of(error: Exception, request_id: str) -> Problem:
+    """What an error means to a client; what it should not mean to anybody is logged."""
+    if isinstance(error, HTTPException):
+        return _aiohttp_problem(error)
+    if isinstance(error, BadHttpMessage | RequestPayloadError | ConnectionError):
+        return Problem("invalid_request", "the body is not valid HTTP, or ends too early")
+    problem = database_problem(error)
+    if problem is None:
+        logger.error("request %s failed", request_id, exc_info=error)
+        return Problem("internal", "an error of ours; the log has it under the request id")
+    if problem.code == "unavailable":
+        logger.warning("request %s: %s", request_id, type(error).__name__)
+    return problem
 
 
 def _aiohttp_problem(error: HTTPException) -> Problem:
@@ -79,7 +127,7 @@ def _aiohttp_problem(error: HTTPException) -> Problem:
         allowed = ", ".join(sorted(error.allowed_methods))
         return Problem(code, f"{error.method} is not allowed here; allowed: {allowed}", headers={"Allow": allowed})
     if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return Problem(code, "the body is larger than this server takes")
+        return Problem(code, "the body is larger than this route takes, as sent or when decompressed")
     if isinstance(error, web.HTTPNotFound):
         return Problem(code, "there is nothing at this path")
     return Problem(code, error.reason)

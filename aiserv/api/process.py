@@ -1,7 +1,6 @@
 """A server process: what it opens, what runs in it, and in which order it stops."""
 
 import logging
-from contextlib import AsyncExitStack
 
 import anyio
 from anyio.abc import TaskStatus
@@ -20,16 +19,22 @@ logger = logging.getLogger(__name__)
 async def serve(
     settings: Settings, stop: anyio.Event, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve the API until `stop` is set: readiness goes first, requests in flight finish. Started with the port."""
+    """Serve the API until `stop` is set: readiness goes first, requests in flight finish. Started with the port.
+
+    Raises SettingsError without DATABASE_URL, and ServingError when the port cannot be listened on.
+    """
+    host, port = settings.server.http_host, settings.server.http_port
+    shutdown_timeout = settings.server.http_shutdown_timeout
     tokens = [token.get_secret_value() for token in settings.server.ai_service_token]
     if not tokens:
         logger.warning("AI_SERVICE_TOKEN is not set: whoever reaches the port may use the API")
 
-    async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(
-            Database.open(settings.database.url, size=settings.database.pool_size, name="aiserv serve")
-        )
-        metrics = ServerMetrics()
+    metrics = ServerMetrics()
+    async with (
+        Database.open(settings.database.url, size=settings.database.pool_size, name="aiserv serve") as database,
+        anyio.create_task_group() as tasks,
+    ):
+        sweeper = Sweeper(database, settings.server.job_retention)
         server = Server(
             database,
             metrics,
@@ -38,30 +43,31 @@ async def serve(
             max_body=settings.server.http_max_body,
             max_batch_body=settings.server.http_max_batch_body,
         )
-        sweeper = Sweeper(database, settings.server.job_retention)
-        async with anyio.create_task_group() as tasks:
-            listener = Listener(
-                settings.database.listen_url,
-                {"aiserv_scheduled": sweeper.wake},
-                on_connect=sweeper.wake,
-                on_disconnect=lambda: tasks.start_soon(database.check),
-            )
-            metrics.listener(lambda: listener.connected)
+
+        def hear_scheduled(model_profile: str) -> None:
+            sweeper.wake()
+            server.claims.hear(model_profile)
+
+        def look() -> None:
+            sweeper.wake()
+            server.look()
+
+        listener = Listener(
+            settings.database.listen_url,
+            {**server.heard(), "aiserv_scheduled": hear_scheduled},
+            name="aiserv serve listener",
+            on_connect=look,
+            on_disconnect=database.check,
+        )
+        metrics.listener(lambda: listener.connected)
+        async with serving(server.application(), host, port, shutdown_timeout=shutdown_timeout) as bound_port:
             tasks.start_soon(listener.run)
             tasks.start_soon(sweeper.run)
-            port = await stack.enter_async_context(
-                serving(
-                    server.application(),
-                    settings.server.http_host,
-                    settings.server.http_port,
-                    shutdown_timeout=settings.server.http_shutdown_timeout,
-                )
-            )
-            logger.info("serving on port %s", port)
-            task_status.started(port)
+            tasks.start_soon(server.finished.run)
+            logger.info("serving on port %s", bound_port)
+            task_status.started(bound_port)
             await stop.wait()
-            server.stopping = True
+            server.stop()
             logger.info("stopping: requests in flight may finish")
-            await stack.aclose()
-            tasks.cancel_scope.cancel()
+        tasks.cancel_scope.cancel()
     logger.info("stopped")

@@ -1,20 +1,44 @@
-"""What a request says: its id in the path, its query, its body as a checked model beside the text it came as."""
+"""What a request says: ids in its path, its query, its body as a checked model beside the text it came as."""
 
+import re
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+import anyio
 from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from aiserv.api.app_keys import MAX_BATCH_BODY
+from aiserv.api.compression import gunzip
 from aiserv.api.json_text import read_json, refuse_repeated
-from aiserv.models import Request, parse_uuid
+from aiserv.fields import Conditions, parse_uuid
+from aiserv.models import Request
 from aiserv.problems import Problem
 
 MAX_ERRORS: Final = 100
+BODY_SECONDS: Final = 60.0
+# Above this a body is read in a thread, so that others are answered meanwhile.
+LONG_BYTES: Final = 1024 * 1024
+# What clients may give as one value with commas.
+COMMA_SEPARATED: Final = frozenset({"id", "status", "batch_id"})
+JSON: Final = re.compile(r'application/(\w[\w.-]*\+)?json(\s*;\s*charset="?utf-?8"?)?\s*', re.IGNORECASE | re.ASCII)
 # What pydantic says of its own types, in the words of ours.
-MESSAGES: Final = {"missing": "must be given", "extra_forbidden": "unknown field", "none_required": "must be null"}
+MESSAGES: Final = {
+    "missing": "must be given",
+    "extra_forbidden": "unknown field",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "int_type": "must be an integer",
+    "float_type": "must be a number",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "list_type": "must be a list",
+}
+# Tells the kinds of an item apart and stands in its path, though no client wrote it.
+TAGS: Final = frozenset({"completion", "failure"})
 
 Model = TypeVar("Model", bound=Request)
 
@@ -24,69 +48,115 @@ def path_id(request: web.Request, name: str = "job_id") -> UUID:
     try:
         return parse_uuid(request.match_info[name])
     except PydanticCustomError as error:
-        raise Problem("invalid_request", f"{name}: {error.message()}") from None
+        raise invalid([{"field": name, "message": error.message()}]) from None
 
 
 async def parse(model: type[Model], request: web.Request) -> tuple[str, Model]:
     """The text of the body and what it says; no body is an empty object."""
-    no_query(request)
     text, value = await read_body(request)
     refuse_repeated(value)
     return text, validated(model, value)
 
 
 async def read_body(request: web.Request) -> tuple[str, Any]:
-    """The text of a JSON body and its value. Raises Problem for another media type, no JSON, or too much of it."""
-    if request.body_exists and request.content_type not in {"application/json", "application/octet-stream"}:
-        raise Problem("unsupported_media_type", f"the body is {request.content_type}; it must be application/json")
-    if (request.content_length or 0) > request.client_max_size:
-        raise web.HTTPRequestEntityTooLarge(max_size=request.client_max_size, actual_size=request.content_length or 0)
-    return read_json(await request.read() or b"{}")
+    """The text of a JSON body and its value.
+
+    Raises Problem for another media type, no JSON, or too much of it.
+    """
+    declared = request.headers.get("Content-Type")
+    if request.body_exists and declared is not None and not JSON.fullmatch(declared):
+        raise Problem("unsupported_media_type", "the body must be application/json, and its charset UTF-8")
+    body = await read_bytes(request) or b"{}"
+    if len(body) > LONG_BYTES:
+        return await anyio.to_thread.run_sync(read_json, body)
+    return read_json(body)
+
+
+async def read_bytes(request: web.Request) -> bytes:
+    """The bytes of a body, decompressed; never more than the limit, as declared and as they come."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if request.body_exists and encoding not in {"identity", "gzip"}:
+        raise Problem("unsupported_media_type", "the body may be compressed with gzip only")
+    limit = request.client_max_size
+    if (request.content_length or 0) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit)
+    with anyio.move_on_after(BODY_SECONDS) as arrival:
+        body = await request.read()
+    if arrival.cancelled_caught:
+        raise Problem("invalid_request", f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
+    return await anyio.to_thread.run_sync(gunzip, body, limit) if encoding == "gzip" else body
+
+
+def roomy(request: web.Request) -> web.Request:
+    """The request with the limit of bodies that hold many jobs."""
+    return request.clone(client_max_size=request.app[MAX_BATCH_BODY])
 
 
 def validated(model: type[Model], value: object) -> Model:
-    """The value as the model. Raises Problem `invalid_request` that names each field and what is wrong with it."""
+    """The value as the model.
+
+    Raises Problem `invalid_request` that names each field and what is wrong with it.
+    """
+    if not isinstance(value, dict):
+        raise Problem("invalid_request", "the body must be an object")
     try:
         return model.model_validate(value)
     except ValidationError as error:
         raise invalid(error_list(error.errors())) from None
 
 
-def query(model: type[Model], request: web.Request, lists: Iterable[str] = ()) -> Model:
-    """The query as the model: the parameters in `lists` may be repeated or, for ids and states, comma-separated."""
+def query(model: type[Model], request: web.Request, only: AbstractSet[str] | None = None) -> Model:
+    """The query, or `only` these parameters of it, as the model.
+
+    A parameter may be repeated, and some may hold several values with commas.
+    """
     values: dict[str, Any] = {}
-    for name in request.query:
+    for name in request.query.keys() if only is None else only & request.query.keys():
         given = request.query.getall(name)
-        if name in lists:
-            values[name] = [part for item in given for part in (item.split(",") if name in {"id", "status"} else [item])]
-        elif len(given) > 1:
-            raise Problem("invalid_request", f"{name}: must be given once")
-        else:
-            values[name] = int(given[0]) if given[0].isdecimal() and name == "limit" else given[0]
-    return validated(model, values)
+        if name in COMMA_SEPARATED:
+            given = [part for item in given for part in item.split(",")]
+        if len(given) > 1 and not _takes_many(model, name):
+            raise invalid([{"field": name, "message": "must be given once"}])
+        values[name] = given if len(given) > 1 else given[0]
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise invalid([_of_query(each) for each in error_list(error.errors())]) from None
 
 
-def no_query(request: web.Request) -> None:
-    """Refuse a query where none is known: a mistyped parameter must never be ignored."""
-    for name in request.query:
-        raise Problem("invalid_request", f"{name}: unknown parameter", [{"field": name, "message": "unknown parameter"}])
+def _takes_many(model: type[Request], name: str) -> bool:
+    field = model.model_fields.get(name)
+    return field is not None and any(isinstance(mark, Conditions) for mark in field.metadata)
+
+
+def _of_query(error: dict[str, Any]) -> dict[str, Any]:
+    message = "unknown parameter" if error["message"] == MESSAGES["extra_forbidden"] else error["message"]
+    return {"field": error["field"].partition("[")[0], "message": message}
 
 
 def error_list(errors: Iterable[ErrorDetails], index: int | None = None) -> list[dict[str, Any]]:
     """The errors of a validation as {"field", "message"}, and "index" for an item of a batch."""
-    return [
-        {
-            **({} if index is None else {"index": index}),
-            "field": ".".join(str(part) for part in error["loc"]) or error["type"],
-            "message": MESSAGES.get(error["type"], error["msg"][0].lower() + error["msg"][1:]),
-        }
-        for error in errors
-    ]
+    position = {} if index is None else {"index": index}
+    return [{**position, "field": _field(error) or error["type"], "message": _message(error)} for error in errors]
+
+
+def _field(error: ErrorDetails) -> str:
+    parts = [part for part in error["loc"] if part not in TAGS]
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)[1:]
+
+
+def _message(error: ErrorDetails) -> str:
+    if error["type"] == "string_too_short" and error["ctx"]["min_length"] == 1:
+        return "must not be empty"
+    # "Input should be …": the field's name stands before it.
+    said = re.sub(r"^\w+ should ", "must ", error["msg"])
+    return MESSAGES.get(error["type"], said.removesuffix(" after validation"))
 
 
 def invalid(errors: list[dict[str, Any]]) -> Problem:
     """The problem of a request with these errors, the first of them in its detail."""
     first = errors[0]
-    where = f"jobs[{first['index']}]." if "index" in first else ""
+    item = f"jobs[{first['index']}]" if "index" in first else ""
+    where = ".".join(part for part in (item, first["field"]) if part)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return Problem("invalid_request", f"{where}{first['field']}: {first['message']}{more}", errors[:MAX_ERRORS])
+    return Problem("invalid_request", f"{where}: {first['message']}{more}", errors[:MAX_ERRORS])

@@ -35,25 +35,14 @@ begin
     )::aiserv._filter, '{pending,running,completed,failed,cancelled}');
 
     return query
-    with weighed as materialized (
-        select
-            listed.id,
-            listed.position,
-            sum(job.input_bytes + coalesce(octet_length(job.result::text), 0)) over earlier as bytes_before
-        from unnest(aiserv._matching_ids(filter, list_jobs.after, list_jobs.sort, list_jobs.max_jobs))
-            with ordinality as listed(id, position)
-        join aiserv.job as job on job.id = listed.id
-        window earlier as (order by listed.position rows between unbounded preceding and 1 preceding)
-    )
     select job.*
-    from weighed
-    join aiserv.jobs as job on job.id = weighed.id
-    where coalesce(weighed.bytes_before, 0) < 67108864  -- 64 MiB
-    order by weighed.position;
+    from unnest(aiserv._matching_ids(filter, list_jobs.after, list_jobs.sort, list_jobs.max_jobs)) with ordinality as listed(id, position)
+    join aiserv.jobs as job on job.id = listed.id
+    order by listed.position;
 end;
 $$;
 
 comment on function aiserv.list_jobs is
 'Jobs that match all conditions given, each an array of which any may match; newest first, or oldest. after is the id of the last
-job of the page before. A page ends early once its inputs and results have 64 MiB.
+job of the page before.
 Raises JV400 (an empty array, an unknown status, max_jobs over 1001, an unknown sort).';

@@ -93,7 +93,7 @@ def test_a_page_ends_early_at_64_mib(db: Db) -> None:
         create_big(db, size)
 
     pages, after = [], None
-    while rows := db.execute("select id from aiserv.list_jobs(after => %s)", [after]).fetchall():
+    while rows := db.execute("select id from aiserv.list_page(after => %s)", [after]).fetchall():
         pages.append(len(rows))
         after = rows[-1]["id"]
 

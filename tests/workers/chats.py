@@ -1,5 +1,6 @@
 """A chat executor with a fake provider, and jobs for it."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,18 +20,27 @@ KEY = "sk-very-secret"
 MIB = 1024 * 1024
 
 
+JOB_ID = UUID("0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10")
+
+
 def chat_job(
-    job_input: JsonValue, *, timeout: float | None = None, traceparent: str | None = None
+    job_input: JsonValue,
+    *,
+    job_id: UUID = JOB_ID,
+    attempt: int = 1,
+    timeout: float | None = None,
+    traceparent: str | None = None,
 ) -> Job:
     return Job(
-        id=UUID("0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10"),
+        id=job_id,
         owner_service="telephony",
         task_type="llm_chat",
         model_profile="qwen",
-        attempt=1,
+        attempt=attempt,
         timeout_seconds=timeout,
         traceparent=traceparent,
-        input=job_input,
+        input_json=json.dumps(job_input),
+        run_at=NOW,
         started_at=NOW,
         lease_expires_at=NOW + timedelta(minutes=1),
     )
@@ -41,15 +51,11 @@ AS_JSON = chat_job({"user": "Hello?", "response_format": {"type": "json_object"}
 
 
 def chat_at(base_url: str, *, api_key: str | None = KEY, timeout: float = 20) -> Chat:
-    return Chat(
-        base_url=base_url, api_key=api_key, model="qwen", timeout=timedelta(seconds=timeout)
-    )
+    return Chat(base_url=base_url, api_key=api_key, model="qwen", timeout=timedelta(seconds=timeout))
 
 
 @asynccontextmanager
-async def chat_with_provider(
-    *answers: Answer, api_key: str | None = KEY
-) -> AsyncIterator[tuple[Chat, FakeProvider]]:
+async def chat_with_provider(*answers: Answer, api_key: str | None = KEY) -> AsyncIterator[tuple[Chat, FakeProvider]]:
     """An executor and its provider, which gives these answers, or says "Hello."."""
     async with fake_provider() as provider:
         if answers:

@@ -60,9 +60,7 @@ async def test_without_a_key_no_authorization_is_sent() -> None:
 
 
 @pytest.mark.parametrize("api_key", [KEY, None])
-async def test_no_setting_of_the_openai_package_is_read(
-    api_key: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_setting_of_the_openai_package_is_read(api_key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     async with fake_provider() as elsewhere:
         for name in ("OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, elsewhere.base_url)
@@ -106,8 +104,7 @@ def test_openai_is_imported_only_when_an_executor_is_entered() -> None:
 
 def test_openai_logs_nothing_that_it_sends_whatever_its_environment_says() -> None:
     printed = printed_by(
-        "import logging, workers.executors.chat_client;"
-        "print(logging.getLogger('openai').isEnabledFor(logging.INFO))",
+        "import logging, workers.executors.chat_client;print(logging.getLogger('openai').isEnabledFor(logging.INFO))",
         OPENAI_LOG="debug",
     )
 

@@ -67,9 +67,7 @@ async def test_usage_is_what_the_provider_counted(
 
 
 async def test_a_call_of_tools_is_a_success_without_content() -> None:
-    calls: list[JsonValue] = [
-        {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    ]
+    calls: list[JsonValue] = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     answer = content(None, finish_reason="tool_calls", tool_calls=calls)
 
     async with chat_with_provider(answer) as (chat, _):
@@ -116,9 +114,7 @@ async def test_json_that_was_asked_for_and_parses_is_a_success() -> None:
 
 
 @pytest.mark.parametrize("kind", ["json_object", "json_schema"])
-@pytest.mark.parametrize(
-    ("finish_reason", "category"), [("length", "output_truncated"), ("stop", "invalid_response")]
-)
+@pytest.mark.parametrize(("finish_reason", "category"), [("length", "output_truncated"), ("stop", "invalid_response")])
 async def test_content_that_is_not_the_json_that_was_asked_for_is_a_failure(
     kind: str, finish_reason: str, category: str
 ) -> None:

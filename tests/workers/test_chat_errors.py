@@ -180,9 +180,7 @@ async def test_retry_after_is_honoured_as_a_date_on_the_clock_of_the_provider() 
         ("9" * 30, timedelta(days=1)),
     ],
 )
-async def test_a_strange_retry_after_does_no_harm(
-    said: str | None, retry_after: timedelta | None
-) -> None:
+async def test_a_strange_retry_after_does_no_harm(said: str | None, retry_after: timedelta | None) -> None:
     headers = {} if said is None else {"Retry-After": said}
 
     failure = await failure_of(HELLO, refuses(429, "later", headers=headers))

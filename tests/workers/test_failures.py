@@ -16,9 +16,7 @@ def test_another_attempt_may_do_better_after(category: str) -> None:
     assert not failure.provider_trouble
 
 
-@pytest.mark.parametrize(
-    "category", ["rate_limited", "provider_unavailable", "unauthorized", "model_not_found"]
-)
+@pytest.mark.parametrize("category", ["rate_limited", "provider_unavailable", "unauthorized", "model_not_found"])
 def test_the_trouble_of_the_provider_is_not_the_fault_of_the_job(category: str) -> None:
     failure = Failure(category, "later")
 
@@ -95,8 +93,6 @@ def test_nul_and_lone_surrogates_are_replaced_and_the_rest_is_kept() -> None:
 
 
 def test_a_clean_json_value_can_be_stored() -> None:
-    cleaned = clean_json(
-        {"k\x00": ["\ud83d", 1, 1.5, True, None, {"deep": math.nan}], "big": math.inf}
-    )
+    cleaned = clean_json({"k\x00": ["\ud83d", 1, 1.5, True, None, {"deep": math.nan}], "big": math.inf})
 
     assert cleaned == {"k\ufffd": ["\ufffd", 1, 1.5, True, None, {"deep": None}], "big": None}

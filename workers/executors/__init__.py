@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import JsonValue
 
+from workers.failures import Failure
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -26,3 +28,11 @@ class Outcome:
 # Raises `workers.failures.Failure`; any other exception is a bug (`internal`). Cancelling it
 # closes the connection to the provider.
 Executor: TypeAlias = "Callable[[Job], Awaitable[Outcome]]"
+
+
+def input_of(job: "Job") -> JsonValue:
+    """The input of the job. Raises `Failure` for JSON that Python cannot hold: endless depth, thousands of digits."""
+    try:
+        return job.input
+    except (ValueError, RecursionError) as error:
+        raise Failure("invalid_input", f"input: cannot be read: {type(error).__name__}") from None

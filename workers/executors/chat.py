@@ -2,15 +2,16 @@
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Self, TypeGuard
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 from pydantic import JsonValue
 
-from workers.executors import Outcome
-from workers.executors.chat_answer import Answer
+from workers.executors import Outcome, input_of
 from workers.executors.chat_request import chat_request, wants_json
 from workers.failures import Failure
+from workers.providers.chat_answer import Answer
+from workers.providers.http import fits_header
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,10 +33,8 @@ class Chat:
 
     _client: "ChatClient"
 
-    def __init__(
-        self, *, base_url: str, api_key: str | None, model: str, timeout: timedelta
-    ) -> None:
-        if api_key and not _fits_header(api_key):
+    def __init__(self, *, base_url: str, api_key: str | None, model: str, timeout: timedelta) -> None:
+        if api_key and not fits_header(api_key):
             raise ValueError("the API key has characters that no header can carry")
         self._base_url = base_url
         self._api_key = api_key
@@ -66,7 +65,7 @@ class Chat:
             raise failure.presentable(secrets) from failure.__cause__
 
     async def _execute(self, job: "Job") -> Outcome:
-        request = chat_request(job.input)
+        request = chat_request(input_of(job))
         started = time.monotonic()
         body = await self._complete(request, job)
         duration_ms = round((time.monotonic() - started) * 1000)
@@ -85,12 +84,8 @@ class Chat:
 
     async def _complete(self, request: dict[str, JsonValue], job: "Job") -> bytes:
         limit = job.timeout_seconds or self._timeout.total_seconds()
-        headers = {"traceparent": job.traceparent} if _fits_header(job.traceparent) else {}
+        headers = {"traceparent": job.traceparent} if fits_header(job.traceparent) else {}
         # A deadline for the whole call: the client's own timeouts are for each read.
         with anyio.move_on_after(limit):
             return await self._client.complete(self._model, request, headers=headers)
         raise Failure("timeout", f"the provider did not answer within {limit:g} s")
-
-
-def _fits_header(text: str | None) -> TypeGuard[str]:
-    return text is not None and text.isascii() and text.isprintable()

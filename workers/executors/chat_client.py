@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from openai import AsyncOpenAI, DefaultAioHttpClient, Omit, Timeout, omit
 from pydantic import JsonValue
 
-from workers.executors.chat_errors import MAX_ERROR, connection_failure, status_failure
 from workers.failures import Failure
+from workers.providers.errors import MAX_ERROR, connection_failure, status_failure
 
 if TYPE_CHECKING:
     import httpx2
@@ -50,9 +50,7 @@ class ChatClient:
         )
         self._headers: dict[str, str | Omit] = {} if api_key else {"Authorization": omit}
 
-    async def complete(
-        self, model: str, request: Mapping[str, JsonValue], *, headers: Mapping[str, str]
-    ) -> bytes:
+    async def complete(self, model: str, request: Mapping[str, JsonValue], *, headers: Mapping[str, str]) -> bytes:
         """The body of a successful answer to `POST /chat/completions`, as it came.
 
         Raises `Failure` for everything that the provider or the network did.

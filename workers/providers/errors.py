@@ -98,15 +98,20 @@ class ProviderError:
         return cls(message if isinstance(message, str) else json.dumps(message), kind)
 
 
-def status_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-    """The failure that an answer without success stands for; `headers` are case-insensitive."""
+def status_failure(
+    status: int, headers: Mapping[str, str], body: bytes, *, service: str = "chat completions"
+) -> Failure:
+    """The failure that an answer without success stands for; `headers` are case-insensitive.
+
+    `service` is what the address was expected to offer.
+    """
     error = ProviderError.parse(body)
     category = _category(status, f"{error.kind} {error.message}")
     # Some servers answer with the key they expected, which no redaction knows.
     said = error.kind if category == "unauthorized" else error.message
     message = f"the provider answered {status} {_phrase(status)}".rstrip()
     if status in (404, 405, 410) and category == "provider_unavailable":
-        message += ": there are no chat completions at this address"
+        message += f": there are no {service} at this address"
     if said:
         message += f": {said}"
     return Failure(category, message, retry_after=retry_after(headers))

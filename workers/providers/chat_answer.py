@@ -6,8 +6,8 @@ from typing import Final, NoReturn, TypeGuard
 
 from pydantic import JsonValue
 
-from workers.executors.chat_errors import MAX_ERROR, ProviderError
 from workers.failures import Failure, clean_json
+from workers.providers.errors import MAX_ERROR, ProviderError
 
 _COUNTS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
 _MAX_COUNT: Final = 2**31

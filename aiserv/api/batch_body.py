@@ -1,0 +1,125 @@
+"""What the body of a batch says, as JSON or a job a line; checked as a whole before anything is stored."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+from aiohttp import web
+from pydantic import ValidationError
+
+from aiserv.api.json_text import read_text, refuse_repeated
+from aiserv.api.requests import error_list, invalid, query, read_body, read_bytes, roomy
+from aiserv.models import BatchQuery, CreateJob, NewJob
+from aiserv.problems import Problem
+
+MAX_JOBS: Final = 100_000
+NDJSON: Final = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
+# With what the items share written into each of them.
+MAX_MERGED_BYTES: Final = 256 * 1024 * 1024
+# Fields that are JSON when they stand in a query; the others are text.
+JSON_FIELDS: Final = {"input", "metadata", "priority", "max_attempts", "timeout_seconds"}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A checked batch: the text that PostgreSQL takes it from, and task type and model profile of each job."""
+
+    text: str
+    kinds: list[tuple[str, str]]
+    query: BatchQuery
+
+
+async def read_batch(request: web.Request) -> Batch:
+    """The batch of a request. Raises Problem that lists what is wrong with which item."""
+    roomy_request = roomy(request)
+    if request.content_type in NDJSON:
+        wanted = query(BatchQuery, request, only={"return"})
+        defaults = {name: value for name, value in request.query.items() if name != "return"}
+        if len(defaults) + ("return" in request.query) < len(request.query):
+            raise Problem("invalid_request", "each parameter must be given once")
+        lines = await read_bytes(roomy_request)
+        return await anyio.to_thread.run_sync(_of_lines, lines, defaults, wanted)
+    wanted = query(BatchQuery, request)
+    text, body = await read_body(roomy_request)
+    return await anyio.to_thread.run_sync(_checked, text, body, wanted)
+
+
+def _of_lines(lines: bytes, given: dict[str, str], wanted: BatchQuery) -> Batch:
+    try:
+        texts = [line for line in lines.decode().split("\n") if line.strip()]
+    except UnicodeDecodeError:
+        raise Problem("invalid_json", "the body is not UTF-8") from None
+    jobs = [read_text(line, f"line {number}") for number, line in enumerate(texts, start=1)]
+    defaults = {name: read_text(text, name) if name in JSON_FIELDS else text for name, text in given.items()}
+    shared = ",".join(
+        f"{json.dumps(name)}:{text if name in JSON_FIELDS else json.dumps(text)}" for name, text in given.items()
+    )
+    body = {"defaults": defaults, "jobs": jobs}
+    return _checked(f'{{"defaults":{{{shared}}},"jobs":[{",".join(texts)}]}}', body, wanted)
+
+
+def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401 - JSON
+    refuse_repeated(body)
+    if not isinstance(body, dict):
+        raise Problem("invalid_request", "the body must be an object")
+    jobs, defaults = body.get("jobs"), body.get("defaults", {})
+    if not isinstance(jobs, list) or not 1 <= len(jobs) <= MAX_JOBS:
+        raise invalid([{"field": "jobs", "message": f"must be a list of 1 to {MAX_JOBS} jobs"}])
+    if not isinstance(defaults, dict):
+        raise invalid([{"field": "defaults", "message": "must be an object"}])
+    beside = {name: value for name, value in body.items() if name not in {"jobs", "defaults"}}
+    errors = [
+        *_errors(NewJob, beside),
+        *({**error, "field": f"defaults.{error['field']}"} for error in _errors(NewJob, defaults)),
+    ]
+    if errors:
+        raise invalid(errors)
+    shared = _merged(beside, defaults)
+    if errors := [error for index, job in enumerate(jobs) for error in _item_errors(shared, job, index)]:
+        raise invalid(errors)
+    if len(text) + _inherited_bytes(shared, jobs) > MAX_MERGED_BYTES:
+        raise Problem("payload_too_large", "the batch has over 256 MiB with what its jobs share written into each")
+    named = [{**shared, **job} for job in jobs]
+    return Batch(text, [(job["task_type"], job["model_profile"]) for job in named], wanted)
+
+
+def _item_errors(shared: dict[str, Any], job: object, index: int) -> Iterator[dict[str, Any]]:
+    if not isinstance(job, dict):
+        return iter([{"index": index, "field": "", "message": "must be an object"}])
+    return _errors(CreateJob, {**shared, **job}, index)
+
+
+def _errors(model: type[NewJob], value: dict[str, Any], index: int | None = None) -> Iterator[dict[str, Any]]:
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        yield from error_list(error.errors(), index)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = {**base, **over}
+    if isinstance(base.get("input"), dict) and isinstance(over.get("input"), dict):
+        merged["input"] = {**base["input"], **over["input"]}
+    return merged
+
+
+def _inherited_bytes(shared: dict[str, Any], jobs: list[dict[str, Any]]) -> int:
+    """How much longer the jobs become by what they share."""
+    shared_input = shared.get("input")
+    inputs = _lengths(shared_input) if isinstance(shared_input, dict) else {}
+    fields = _lengths({name: value for name, value in shared.items() if name != "input" or not inputs})
+    most = sum(fields.values()) + sum(inputs.values())
+    total = 0
+    for job in jobs:
+        own = job.get("input", {})
+        total += most - sum(fields[name] for name in job.keys() & fields.keys())
+        if inputs:
+            replaced = own.keys() & inputs.keys() if isinstance(own, dict) else inputs.keys()
+            total -= sum(inputs[name] for name in replaced)
+    return total
+
+
+def _lengths(fields: dict[str, Any]) -> dict[str, int]:
+    return {name: len(json.dumps({name: value}, ensure_ascii=False).encode()) for name, value in fields.items()}

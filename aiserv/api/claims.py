@@ -1,0 +1,107 @@
+"""What workers over HTTP do: claim jobs, and settle or keep what they claimed."""
+
+import json
+import logging
+from functools import partial
+
+from aiohttp import web
+
+from aiserv.answers import JobAnswer, JobsAnswer
+from aiserv.api.answers import HandedOver, is_gone, job_response
+from aiserv.api.app_keys import CLAIM_LEASE, CLAIMS, DATABASE, METRICS
+from aiserv.api.requests import parse, path_id, roomy
+from aiserv.api.routing import Routes
+from aiserv.models import ClaimJobs, CompleteJob, FailJob, HeartbeatJob, ReleaseJob, Settlement
+from aiserv.problems import SQLSTATES
+from aiserv.queries.base import ShownJob
+
+logger = logging.getLogger(__name__)
+routes = Routes()
+
+REFUSALS = ["not_found", "lease_lost", "invalid_state"]
+
+
+@routes.add("POST", "/api/v1/jobs/claim", {200: JobsAnswer}, body=ClaimJobs)
+async def claim_jobs(request: web.Request) -> web.Response:
+    """Settle jobs, and give due ones to a worker, each under a lease; with `wait` once there are some."""
+    body, claim = await parse(ClaimJobs, roomy(request))
+    settled = await settle(request, body, claim) if "settle" in claim.model_fields_set else ""
+    jobs = await request.app[CLAIMS].first(claim, partial(claim_now, request, claim), partial(is_gone, request))
+    for job in jobs:
+        request.app[METRICS].transition("claim", job.task_type, job.model_profile)
+    text = f'{{"jobs":[{",".join(job.text for job in jobs)}]{settled}}}'
+    return HandedOver(text, partial(give_back, request, claim, jobs))
+
+
+async def claim_now(request: web.Request, claim: ClaimJobs) -> list[ShownJob]:
+    """What there is for the claim at this moment."""
+    return await request.app[DATABASE].claim_jobs(claim, request.app[CLAIM_LEASE])
+
+
+async def give_back(request: web.Request, claim: ClaimJobs, jobs: list[ShownJob]) -> None:
+    """Release jobs whose worker never heard of them."""
+    logger.info("a claim of %s is gone: %s jobs given back", claim.worker_id, len(jobs))
+    for job in jobs:
+        released = ReleaseJob(attempt=job.attempt, worker_id=claim.worker_id)
+        await request.app[DATABASE].release_job(job.id, released)
+
+
+async def settle(request: web.Request, body: str, claim: ClaimJobs) -> str:
+    """Settle what came with the claim; what became of each, as a member of the answer."""
+    settlements = await request.app[DATABASE].settle(body, claim) if claim.settle else []
+    return f',"settled":{json.dumps([_outcome(settled) for settled in settlements])}'
+
+
+def _outcome(settled: Settlement) -> dict[str, str | None]:
+    if settled.code is None:
+        return {"id": str(settled.id), "status": settled.status}
+    return {"id": str(settled.id), "code": SQLSTATES[settled.code], "detail": settled.detail}
+
+
+@routes.add(
+    "POST",
+    "/api/v1/jobs/{job_id}/complete",
+    {200: JobAnswer},
+    body=CompleteJob,
+    refusals=REFUSALS,
+    answer_headers=["ETag"],
+)
+async def complete_job(request: web.Request) -> web.Response:
+    """Store the result of a job that the caller claimed."""
+    job_id = path_id(request)
+    body, completed = await parse(CompleteJob, request)
+    shown = await request.app[DATABASE].complete_job(job_id, body, completed)
+    return settled(request, "complete", shown, fenced=completed.attempt is not None)
+
+
+@routes.add("POST", "/api/v1/jobs/{job_id}/fail", {200: JobAnswer}, body=FailJob, refusals=REFUSALS)
+async def fail_job(request: web.Request) -> web.Response:
+    """End the attempt of a job that the caller claimed with a failure."""
+    job_id = path_id(request)
+    body, failed = await parse(FailJob, request)
+    shown = await request.app[DATABASE].fail_job(job_id, body, failed)
+    return settled(request, "fail", shown, fenced=failed.attempt is not None)
+
+
+@routes.add("POST", "/api/v1/jobs/{job_id}/heartbeat", {200: JobAnswer}, body=HeartbeatJob, refusals=REFUSALS)
+async def heartbeat_job(request: web.Request) -> web.Response:
+    """Renew the lease of a job that the caller claimed; a refusal tells it to stop."""
+    job_id = path_id(request)
+    body, heartbeat = await parse(HeartbeatJob, request)
+    return job_response(await request.app[DATABASE].heartbeat_job(job_id, body, heartbeat))
+
+
+@routes.add("POST", "/api/v1/jobs/{job_id}/release", {200: JobAnswer}, body=ReleaseJob, refusals=REFUSALS)
+async def release_job(request: web.Request) -> web.Response:
+    """Give a claimed job back unharmed."""
+    job_id = path_id(request)
+    _, released = await parse(ReleaseJob, request)
+    shown = await request.app[DATABASE].release_job(job_id, released)
+    return settled(request, "release", shown, fenced=released.attempt is not None)
+
+
+def settled(request: web.Request, transition: str, shown: ShownJob, *, fenced: bool) -> web.Response:
+    """The answer to a settlement, which is counted."""
+    request.app[METRICS].transition(transition, shown.task_type, shown.model_profile)
+    request.app[METRICS].settlement(fenced=fenced)
+    return job_response(shown)

@@ -1,0 +1,118 @@
+"""What has finished lately, for those who listen: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID, uuid4
+
+import anyio
+
+from aiserv.database import Database
+from aiserv.filters import WatchEvents
+from aiserv.queries.jobs import Summary
+from aiserv.wake import Wake
+
+KEPT: Final = 10_000
+PIECE: Final = 500
+COMMENT_SECONDS: Final = 15.0
+# An event without an id: `Last-Event-ID` stays what it was before it.
+RESYNC: Final = "event: resync\ndata: {}\n\n"
+COMMENT: Final = ": still here\n\n"
+
+
+@dataclass
+class _Event:
+    number: int
+    job_id: UUID
+    job: Summary | None = None
+
+
+class Events:
+    """The last jobs that reached a final state, as ids; they are read when somebody wants to hear of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._instance = uuid4().hex
+        self._kept: deque[_Event] = deque(maxlen=KEPT)
+        self._last = 0
+        self._wake = Wake()
+        self._reading = anyio.Lock()
+        self._stopping = False
+
+    def hear(self, payload: str) -> None:
+        """Take in a notification of `aiserv_finished`: ids, comma-separated."""
+        for job_id in payload.split(","):
+            self._last += 1
+            self._kept.append(_Event(self._last, UUID(job_id)))
+        self._wake()
+
+    def missed(self) -> None:
+        """Forget everything: notifications were lost, and nobody may believe to have heard of all."""
+        self._kept.clear()
+        self._last += 1
+        self._wake()
+
+    def stop(self) -> None:
+        """End all streams."""
+        self._stopping = True
+        self._wake()
+
+    def position(self, last_event_id: str | None) -> int:
+        """Where a stream begins: behind this event if it is one of ours, else where it must be told to look around."""
+        if last_event_id is None:
+            return self._last
+        instance, _, number = last_event_id.rpartition("-")
+        known = instance == self._instance and number.isascii() and number.isdecimal() and len(number) <= 18  # noqa: PLR2004 - fits
+        return int(number) if known and int(number) <= self._last else -1
+
+    async def stream(self, watched: WatchEvents, position: int) -> AsyncIterator[str]:
+        """The text of events behind this position that match, as they come; a comment now and then."""
+        yield COMMENT
+        while not self._stopping:
+            woken = self._wake.next
+            if position < self._first - 1:
+                position = self._last
+                yield RESYNC
+            elif position < self._last:
+                news = self._behind(position)
+                await self._read(news)
+                position = news[-1].number
+                for event in news:
+                    if event.job and _matches(watched, event.job):
+                        yield f"event: job\nid: {self._instance}-{event.number}\ndata: {event.job.text}\n\n"
+            else:
+                with anyio.move_on_after(COMMENT_SECONDS) as pause:
+                    await woken.wait()
+                if pause.cancelled_caught:
+                    yield COMMENT
+
+    @property
+    def _first(self) -> int:
+        return self._kept[0].number if self._kept else self._last + 1
+
+    def _behind(self, position: int) -> list[_Event]:
+        start = max(position + 1 - self._first, 0)
+        return [self._kept[index] for index in range(start, min(start + PIECE, len(self._kept)))]
+
+    async def _read(self, events: list[_Event]) -> None:
+        # One reads for all who listen; the others find it read.
+        async with self._reading:
+            unread = {event.job_id: event for event in events if event.job is None}
+            if not unread:
+                return
+            found = {job.id: job for job in await self._database.summaries(list(unread))}
+            for event in events:
+                event.job = event.job or found.get(event.job_id)
+
+
+def _matches(watched: WatchEvents, job: Summary) -> bool:
+    conditions = (
+        (watched.id, job.id),
+        (watched.owner_service, job.owner_service),
+        (watched.task_type, job.task_type),
+        (watched.model_profile, job.model_profile),
+        (watched.status or ["completed", "failed", "cancelled"], job.status),
+        (watched.batch_id, job.batch_id),
+    )
+    return all(wanted is None or value in wanted for wanted, value in conditions)

@@ -1,0 +1,25 @@
+"""Server-sent events: every job that reaches a final state, to whoever listens."""
+
+from aiohttp import web
+
+from aiserv.api.app_keys import EVENTS
+from aiserv.api.requests import query
+from aiserv.api.routing import Routes
+from aiserv.filters import WatchEvents
+
+routes = Routes()
+
+
+@routes.add("GET", "/api/v1/events", {200: "text/event-stream"}, query=WatchEvents, headers=["Last-Event-ID"])
+async def watch_events(request: web.Request) -> web.StreamResponse:
+    """Tell of jobs as they reach a final state: server-sent events, resumable by Last-Event-ID."""
+    watched = query(WatchEvents, request)
+    events = request.app[EVENTS]
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+    position = events.position(request.headers.get("Last-Event-ID"))
+    await response.prepare(request)
+    async for text in events.stream(watched, position):
+        await response.write(text.encode())
+    return response

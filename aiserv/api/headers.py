@@ -1,0 +1,37 @@
+"""The headers that clients may send and get, for the OpenAPI document."""
+
+from typing import Any, Final
+
+_ETAGS: Final = {"type": "string", "examples": ['"pe-0-1717922952000000"']}
+
+REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
+    "Idempotency-Key": {
+        "description": "As idempotency_key in the body: with a known one the existing job is answered.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+    },
+    "traceparent": {"description": "The W3C trace context of the caller.", "schema": {"type": "string"}},
+    "Prefer": {
+        "description": "wait=30 waits up to so many seconds for the end, as the parameter wait does.",
+        "schema": {"type": "string", "examples": ["wait=30"]},
+    },
+    "If-None-Match": {"description": "Answer 304 if the job is still at this version.", "schema": _ETAGS},
+    "If-Match": {
+        "description": "Refuse with 412 unless it is at one of these versions.",
+        "schema": {"type": "string", "pattern": r'^(\*|(W/)?"[!#-+\x2d-~]*")$', "examples": _ETAGS["examples"]},
+    },
+    "Last-Event-ID": {
+        "description": "Resume behind this event; event resync says that this is not possible.",
+        "schema": {"type": "string"},
+    },
+}
+
+ANSWER_HEADERS: Final[dict[str, dict[str, Any]]] = {
+    "X-Request-Id": {
+        "description": "The id of the request, the client's own if it sent one.",
+        "schema": {"type": "string"},
+    },
+    "ETag": {"description": "The version of what is shown.", "schema": {"type": "string"}},
+    "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
+    "Idempotency-Replayed": {"description": "true for a job that was there already.", "schema": {"type": "string"}},
+    "Preference-Applied": {"description": "The wait that Prefer asked for.", "schema": {"type": "string"}},
+}

@@ -1,0 +1,67 @@
+"""Queues, workers and numbers over HTTP."""
+
+from aiohttp import web
+
+from aiserv.answers import QueueAnswer, QueuesAnswer, StatsAnswer, WorkersAnswer
+from aiserv.api.answers import json_response
+from aiserv.api.app_keys import DATABASE
+from aiserv.api.preconditions import wanted_versions
+from aiserv.api.requests import parse, query
+from aiserv.api.routing import Routes
+from aiserv.filters import Stats
+from aiserv.models import SetQueue
+
+routes = Routes()
+
+
+@routes.add("GET", "/api/v1/queues", {200: QueuesAnswer})
+async def list_queues(request: web.Request) -> web.Response:
+    """The queues that have unfinished jobs or settings."""
+    queues, _ = await request.app[DATABASE].list_queues()
+    return json_response(f'{{"queues":{queues}}}')
+
+
+@routes.add("GET", "/api/v1/queues/{model_profile}/{task_type}", {200: QueuesAnswer}, answer_headers=["ETag"])
+@routes.add("GET", "/api/v1/queues/{model_profile}", {200: QueuesAnswer}, answer_headers=["ETag"])
+async def get_queue(request: web.Request) -> web.Response:
+    """A model profile with its task types, or one of them; slashes in names as %2F."""
+    queues, version = await request.app[DATABASE].list_queues(**request.match_info)
+    return json_response(f'{{"queues":{queues}}}', headers={"ETag": f'"{version}"'})
+
+
+@routes.add(
+    "PUT",
+    "/api/v1/queues/{model_profile}/{task_type}",
+    {200: QueueAnswer},
+    body=SetQueue,
+    refusals=["precondition_failed"],
+    headers=["If-Match"],
+    answer_headers=["ETag"],
+)
+@routes.add(
+    "PUT",
+    "/api/v1/queues/{model_profile}",
+    {200: QueueAnswer},
+    body=SetQueue,
+    refusals=["precondition_failed"],
+    headers=["If-Match"],
+    answer_headers=["ETag"],
+)
+async def set_queue(request: web.Request) -> web.Response:
+    """Pause a queue, resume it, or set its limits; what is left out stays, null lifts."""
+    model_profile, task_type = request.match_info["model_profile"], request.match_info.get("task_type")
+    _, settings = await parse(SetQueue, request)
+    queue, version = await request.app[DATABASE].set_queue(model_profile, task_type, settings, wanted_versions(request))
+    return json_response(queue, headers={"ETag": f'"{version}"'})
+
+
+@routes.add("GET", "/api/v1/workers", {200: WorkersAnswer})
+async def list_workers(request: web.Request) -> web.Response:
+    """The workers seen in the last day, live or lost, with the jobs they hold."""
+    return json_response(f'{{"workers":{await request.app[DATABASE].list_workers()}}}')
+
+
+@routes.add("GET", "/api/v1/stats", {200: StatsAnswer}, query=Stats)
+async def show_stats(request: web.Request) -> web.Response:
+    """The numbers of jobs, exact and quick at any size."""
+    return json_response(await request.app[DATABASE].show_stats(query(Stats, request)))

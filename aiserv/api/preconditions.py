@@ -1,0 +1,48 @@
+"""What a client already has, and how long it would wait: ETags and preferences."""
+
+import re
+from datetime import timedelta
+from typing import Final
+
+from aiohttp import web
+
+from aiserv.api.requests import invalid, query
+from aiserv.fields import MOST_WAIT
+from aiserv.models import Waited
+
+_ETAG: Final = re.compile(r'\s*(?P<weak>W/)?"(?P<version>[^"]*)"\s*')
+# https://www.rfc-editor.org/rfc/rfc7240#section-4.3
+_WAIT: Final = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=$|,|;)', re.IGNORECASE | re.ASCII)
+
+
+def has_version(request: web.Request, version: str) -> bool:
+    """Whether `If-None-Match` names this version, compressed or not."""
+    header = ",".join(request.headers.getall("If-None-Match", []))
+    return header.strip() == "*" or version in [given for given, _ in _versions(header)]
+
+
+def wanted_versions(request: web.Request) -> list[str] | None:
+    """The versions that `If-Match` names; None without it, or for any. Raises Problem for what is no ETag."""
+    header = ",".join(request.headers.getall("If-Match", []))
+    if header.strip() in {"", "*"}:
+        return None
+    # Weak ones never match: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1
+    versions = [given for given, is_weak in _versions(header) if not is_weak]
+    if not _versions(header):
+        raise invalid([{"field": "If-Match", "message": 'must be ETags like "pe-0-1717922952000000"'}])
+    return versions
+
+
+def _versions(header: str) -> list[tuple[str, bool]]:
+    found = [_ETAG.fullmatch(part) for part in header.split(",")]
+    return [(each["version"].removesuffix("-gzip"), each["weak"] is not None) for each in found if each]
+
+
+def patience(request: web.Request) -> tuple[timedelta, dict[str, str]]:
+    """How long the answer may wait, and the header that says so if `Prefer` asked for it."""
+    wait = query(Waited, request).wait
+    preferred = _WAIT.search(",".join(request.headers.getall("Prefer", [])))
+    if wait is not None or preferred is None:
+        return wait or timedelta(0), {}
+    seconds = min(int(preferred[1]), int(MOST_WAIT.total_seconds()))
+    return timedelta(seconds=seconds), {"Preference-Applied": f"wait={seconds}"}

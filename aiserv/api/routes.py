@@ -1,0 +1,18 @@
+"""All routes of the API."""
+
+from typing import Final
+
+from aiserv.api import batches, bulk, claims, events, jobs, overview
+from aiserv.api.routing import Route
+
+TABLE: Final[list[Route]] = [
+    *jobs.routes,
+    *batches.routes,
+    *bulk.routes,
+    *claims.routes,
+    *events.routes,
+    *overview.routes,
+]
+OPEN: Final = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"]
+# What clients may call: method and path.
+ROUTES: Final = [(route.method, route.path) for route in TABLE] + [("GET", path) for path in OPEN]

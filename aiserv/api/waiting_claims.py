@@ -1,0 +1,97 @@
+"""Claims that wait for work: of those that want the same, one looks for it and the others wait for their turn."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+import anyio
+
+from aiserv.database import Database
+from aiserv.models import ClaimJobs
+from aiserv.queries.base import ShownJob
+from aiserv.wake import Pause, Wake
+
+# What claims want: task types and model profiles, none meaning any.
+Wanted = tuple[frozenset[str], frozenset[str]]
+Claim = Callable[[], Awaitable[list[ShownJob]]]
+
+_NOBODY: Final = 0
+
+
+class _Lane:
+    """The claims that want the same. Who holds the turn looks; the longest waiting is next."""
+
+    def __init__(self) -> None:
+        self.turn = anyio.Lock()
+        self.wake = Wake()
+        self.waiting = _NOBODY
+
+
+class WaitingClaims:
+    """Lets claims wait until a job may be theirs: a notification, or the moment that the database named."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lanes: dict[Wanted, _Lane] = {}
+        self._stopping = False
+
+    def hear(self, model_profile: str) -> None:
+        """Take in a notification of `aiserv_ready` or `aiserv_scheduled`."""
+        for (_, profiles), lane in self._lanes.items():
+            if not profiles or model_profile in profiles:
+                lane.wake()
+
+    def look(self) -> None:
+        """Let everybody look."""
+        for lane in self._lanes.values():
+            lane.wake()
+
+    def stop(self) -> None:
+        """Let everybody who waits go with nothing."""
+        self._stopping = True
+        self.look()
+
+    async def first(self, wanted: ClaimJobs, claim: Claim, is_gone: Callable[[], bool]) -> list[ShownJob]:
+        """What `claim` gets, tried until it gets something, the wait is over, or the client is gone."""
+        until = anyio.current_time() + wanted.wait.total_seconds()
+        jobs = await claim()
+        if jobs or wanted.wait == timedelta(0) or wanted.limit == 0:
+            return jobs
+        with self._lane(wanted) as lane:
+            with anyio.CancelScope(deadline=until) as patience:
+                await lane.turn.acquire()
+            if patience.cancelled_caught:
+                return []
+            try:
+                return await self._look(wanted, claim, lane, until, is_gone)
+            finally:
+                lane.turn.release()
+
+    async def _look(
+        self, wanted: ClaimJobs, claim: Claim, lane: _Lane, until: float, is_gone: Callable[[], bool]
+    ) -> list[ShownJob]:
+        pause = Pause()
+        while not (self._stopping or is_gone()):
+            # Before the claim, not after it: a job created in between must not be missed.
+            woken = lane.wake.next
+            # Never cancelled: it might have claimed already.
+            jobs = await claim()
+            if jobs or anyio.current_time() >= until:
+                return jobs
+            due_in = pause(await self._database.next_wake(wanted.task_types, wanted.model_profiles))
+            with anyio.CancelScope(deadline=min(until, anyio.current_time() + due_in)):
+                await woken.wait()
+        return []
+
+    @contextmanager
+    def _lane(self, wanted: ClaimJobs) -> Iterator[_Lane]:
+        key = frozenset(wanted.task_types or ()), frozenset(wanted.model_profiles or ())
+        lane = self._lanes.setdefault(key, _Lane())
+        lane.waiting += 1
+        try:
+            yield lane
+        finally:
+            lane.waiting -= 1
+            if lane.waiting == _NOBODY:
+                del self._lanes[key]

@@ -1,0 +1,1 @@
+"""The SQL that the API speaks: one method for each function of `sql/`."""

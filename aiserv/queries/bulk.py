@@ -1,0 +1,69 @@
+"""Many jobs by filter, in pieces: each a transaction of its own, oldest first."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+from uuid import UUID
+
+from aiserv.filters import BulkFilter, CancelJobs, RetryJobs
+from aiserv.queries.base import Queries
+
+PIECE: Final = 1000
+# The id, task type and model profile of a job that was reached.
+Reached = tuple[UUID, str, str]
+
+
+class BulkQueries(Queries):
+    """Retry and cancel by filter."""
+
+    def retry_jobs(self, chosen: RetryJobs) -> AsyncIterator[list[Reached]]:
+        """Piece by piece, the jobs that are pending again."""
+        return self._in_pieces(
+            """
+            select job.id, job.task_type, job.model_profile
+            from aiserv.retry_jobs(id => %(piece)s, status => %(status)s) as job
+            """,
+            chosen,
+        )
+
+    def cancel_jobs(self, chosen: CancelJobs) -> AsyncIterator[list[Reached]]:
+        """Piece by piece, the jobs that are cancelled."""
+        return self._in_pieces(
+            """
+            select job.id, job.task_type, job.model_profile
+            from aiserv.cancel_jobs(id => %(piece)s, status => %(status)s, reason => %(reason)s) as job
+            """,
+            chosen,
+        )
+
+    async def _in_pieces(self, verb: str, chosen: BulkFilter) -> AsyncIterator[list[Reached]]:
+        # What is created meanwhile is not meant, or there might be no end.
+        (until,) = await self._row(
+            "select least(clock_timestamp(), %(created_before)s::timestamptz)", chosen.parameters()
+        )
+        given: dict[str, Any] = {**chosen.parameters(), "created_before": until, "after": None}
+        left = chosen.limit
+        while left is None or left > 0:
+            piece = await self._piece({**given, "size": PIECE if left is None else min(left, PIECE)})
+            if not piece:
+                return
+            # Past this piece in any case: a job that was retried may run again, and would match for ever.
+            given["after"] = piece[-1]
+            reached = await self._rows(verb, {**given, "piece": piece})
+            left = None if left is None else left - len(reached)
+            yield reached
+
+    async def _piece(self, given: dict[str, Any]) -> list[UUID]:
+        rows = await self._rows(
+            """
+            select job.id
+            from aiserv.list_jobs(
+                id => %(id)s, owner_service => %(owner_service)s, owner_ref => %(owner_ref)s,
+                task_type => %(task_type)s, model_profile => %(model_profile)s, status => %(status)s,
+                error_category => %(error_category)s, worker_id => %(worker_id)s, batch_id => %(batch_id)s,
+                created_after => %(created_after)s, created_before => %(created_before)s, max_jobs => %(size)s,
+                sort => 'oldest', after => %(after)s
+            ) as job
+            """,
+            given,
+        )
+        return [row[0] for row in rows]

@@ -1,0 +1,170 @@
+"""Jobs and batches: create and read."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from aiserv.filters import Filter, ListJobs
+from aiserv.models import CreateJob
+from aiserv.queries.base import JobJson, Queries, ShownJob
+
+
+class Summary(NamedTuple):
+    """A job without its payloads, and what subscribers ask for it by."""
+
+    id: UUID
+    text: JobJson
+    status: str
+    owner_service: str
+    task_type: str
+    model_profile: str
+    batch_id: UUID | None
+
+
+class JobQueries(Queries):
+    """Jobs and batches: create and read."""
+
+    async def create_job(self, body: str, job: CreateJob) -> tuple[ShownJob, bool]:
+        """The new job, or the one its idempotency key made before; and whether it is new."""
+        *shown, new = await self._row(
+            """
+            select
+                job.id, aiserv.job_json(job)::text, aiserv.job_version(job), job.status, job.attempt, job.task_type,
+                job.model_profile, aiserv.created_here(job.id)
+            from aiserv.create_job(
+                owner_service   => %(owner_service)s,
+                owner_ref       => %(owner_ref)s,
+                task_type       => %(task_type)s,
+                model_profile   => %(model_profile)s,
+                input           => coalesce(%(body)s::json -> 'input', '{}'),
+                priority        => %(priority)s,
+                run_at          => %(run_at)s,
+                delay           => %(delay)s,
+                max_attempts    => %(max_attempts)s,
+                timeout_seconds => %(timeout_seconds)s,
+                metadata        => coalesce(%(body)s::json -> 'metadata', '{}'),
+                idempotency_key => %(idempotency_key)s,
+                traceparent     => %(traceparent)s
+            ) as job
+            """,
+            {**job.parameters(), "body": body},
+        )
+        return ShownJob(*shown), new
+
+    async def create_jobs(
+        self, body: str, batch_id: UUID, *, with_jobs: bool
+    ) -> list[tuple[UUID, JobJson | None, bool]]:
+        """The jobs of a batch in input order: id, the job if it is wanted, and whether it is new.
+
+        `body` is the text of a request: `jobs`, over `defaults`, over the fields beside them.
+        """
+        return await self._rows(
+            """
+            select
+                job.id,
+                case when %(with_jobs)s then aiserv.job_json(job)::text end,
+                job.batch_id is not distinct from %(batch_id)s
+            from (select %(body)s::json as body) as request
+            cross join lateral (
+                select nullif(aiserv.merge_jobs(
+                    (
+                        select coalesce(json_object_agg(field.key, field.value), '{}')
+                        from json_each(request.body) as field
+                        where field.key not in ('jobs', 'defaults')
+                    ),
+                    coalesce(request.body -> 'defaults', '{}')
+                )::text, '{}')::json as defaults
+            ) as shared
+            cross join lateral aiserv.create_jobs(
+                jobs => request.body -> 'jobs', defaults => shared.defaults, batch_id => %(batch_id)s
+            ) as job
+            """,
+            {"body": body, "batch_id": batch_id, "with_jobs": with_jobs},
+        )
+
+    async def new_id(self) -> UUID:
+        return (await self._row("select aiserv.new_id()"))[0]  # type: ignore[no-any-return]  # a uuid column
+
+    async def get_job(self, job_id: UUID) -> ShownJob:
+        return await self._job("aiserv.get_job(job_id => %(job_id)s)", {"job_id": job_id})
+
+    async def list_jobs(self, page: ListJobs, after: UUID | None) -> list[tuple[UUID, JobJson]]:
+        """Up to `page.limit` jobs and one more, if there is one: a sign that another page follows."""
+        return await self._rows(
+            """
+            select job.id, aiserv.job_json(job, summary => %(summary)s)::text
+            from aiserv.list_page(
+                id => %(id)s, owner_service => %(owner_service)s, owner_ref => %(owner_ref)s,
+                task_type => %(task_type)s, model_profile => %(model_profile)s, status => %(status)s,
+                error_category => %(error_category)s, worker_id => %(worker_id)s, batch_id => %(batch_id)s,
+                created_after => %(created_after)s, created_before => %(created_before)s,
+                max_jobs => %(limit)s + 1, sort => %(order)s, after => %(after)s,
+                summary => %(summary)s
+            ) as job
+            """,
+            {**page.parameters(), "after": after, "summary": page.fields == "summary"},
+        )
+
+    async def count_jobs(self, conditions: Filter) -> int:
+        row = await self._row(
+            """
+            select aiserv.count_jobs(
+                id => %(id)s, owner_service => %(owner_service)s, owner_ref => %(owner_ref)s,
+                task_type => %(task_type)s, model_profile => %(model_profile)s, status => %(status)s,
+                error_category => %(error_category)s, worker_id => %(worker_id)s, batch_id => %(batch_id)s,
+                created_after => %(created_after)s, created_before => %(created_before)s
+            )
+            """,
+            conditions.parameters(),
+        )
+        return row[0]  # type: ignore[no-any-return]  # a bigint column
+
+    async def list_attempts(self, job_id: UUID) -> str:
+        """The attempts of a job, as a JSON array."""
+        return await self._text(
+            """
+            select coalesce(json_agg(json_build_object(
+                'attempt', attempt.attempt,
+                'worker_id', attempt.worker_id,
+                'started_at', aiserv.time_text(attempt.started_at),
+                'finished_at', aiserv.time_text(attempt.finished_at),
+                'outcome', attempt.outcome,
+                'error_category', attempt.error_category,
+                'error_message', attempt.error_message
+            ) order by attempt.attempt), '[]')::text
+            from aiserv.list_attempts(job_id => %(job_id)s) as attempt
+            """,
+            {"job_id": job_id},
+        )
+
+    async def get_batch(self, batch_id: UUID) -> str:
+        return await self._text("select aiserv.get_batch(batch_id => %(batch_id)s)::text", {"batch_id": batch_id})
+
+    async def unfinished_in_batch(self, batch_id: UUID) -> UUID | None:
+        """A job of the batch that is not finished yet."""
+        row = await self._row("select aiserv.unfinished_in_batch(batch_id => %(batch_id)s)", {"batch_id": batch_id})
+        return row[0]  # type: ignore[no-any-return]  # a uuid column
+
+    async def jobs_with_ids(self, job_ids: list[UUID]) -> list[ShownJob]:
+        """Those of up to 1000 jobs that are there."""
+        return await self._jobs("aiserv.list_jobs(id => %(ids)s, max_jobs => 1000)", {"ids": job_ids})
+
+    async def summaries(self, job_ids: list[UUID]) -> list[Summary]:
+        """Those of up to 1000 jobs that are there, without their payloads."""
+        rows = await self._rows(
+            """
+            select
+                job.id, aiserv.job_json(job, summary => true)::text, job.status, job.owner_service, job.task_type,
+                job.model_profile, job.batch_id
+            from aiserv.list_jobs(id => %(ids)s, max_jobs => 1000) as job
+            """,
+            {"ids": job_ids},
+        )
+        return [Summary(*row) for row in rows]
+
+    async def next_wake(self, task_types: list[str] | None, model_profiles: list[str] | None) -> float | None:
+        """In how many seconds a claim should look again though nobody calls; None is never."""
+        row = await self._row(
+            "select aiserv.seconds_until(aiserv.next_wake(task_types => %(types)s, model_profiles => %(profiles)s))",
+            {"types": task_types, "profiles": model_profiles},
+        )
+        return row[0]  # type: ignore[no-any-return]  # a column of floats

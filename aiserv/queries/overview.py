@@ -1,0 +1,98 @@
+"""Queues, workers and numbers."""
+
+from datetime import timedelta
+from typing import Final
+
+from aiserv.filters import Stats
+from aiserv.models import SetQueue
+from aiserv.queries.base import Queries
+
+# A limit that is left out stays; null lifts it.
+KEEP: Final = -1
+
+
+class OverviewQueries(Queries):
+    """Queues, workers and numbers."""
+
+    async def list_queues(self, model_profile: str | None = None, task_type: str | None = None) -> tuple[str, str]:
+        """Queues as a JSON array, and the version of the settings of the one that was named."""
+        row = await self._row(
+            """
+            select
+                coalesce(json_agg(
+                    aiserv.queue_json(queue) order by queue.model_profile, queue.task_type nulls first
+                ), '[]')::text,
+                coalesce(max(aiserv.queue_version(queue)) filter (
+                    where queue.task_type is not distinct from %(task_type)s
+                ), '0')
+            from aiserv.list_queues(model_profile => %(model_profile)s, task_type => %(task_type)s) as queue
+            """,
+            {"model_profile": model_profile, "task_type": task_type},
+        )
+        return row[0], row[1]
+
+    async def set_queue(
+        self, model_profile: str, task_type: str | None, settings: SetQueue, versions: list[str] | None
+    ) -> tuple[str, str]:
+        """The queue with the settings that are given changed, and their version; only if it was at one of these."""
+        given = {name: getattr(settings, name) for name in settings.model_fields_set}
+        row = await self._row(
+            """
+            select aiserv.queue_json(queue)::text, aiserv.queue_version(queue)
+            from aiserv.set_queue(
+                model_profile       => aiserv.check_queue_version(
+                    model_profile => %(model_profile)s, task_type => %(task_type)s, versions => %(versions)s
+                ),
+                task_type           => %(task_type)s,
+                paused              => %(paused)s,
+                pause_reason        => %(pause_reason)s,
+                max_running         => %(max_running)s,
+                requests_per_minute => %(requests_per_minute)s,
+                tokens_per_minute   => %(tokens_per_minute)s
+            ) as queue
+            """,
+            {
+                "model_profile": model_profile,
+                "task_type": task_type,
+                "versions": versions,
+                "paused": bool(given["paused"]) if "paused" in given else None,
+                "pause_reason": given.get("pause_reason"),
+                **{name: given.get(name, KEEP) for name in ("max_running", "requests_per_minute", "tokens_per_minute")},
+            },
+        )
+        return row[0], row[1]
+
+    async def list_workers(self) -> str:
+        """The workers, as a JSON array."""
+        return await self._text(
+            """
+            select coalesce(json_agg(json_build_object(
+                'worker_id', worker.worker_id,
+                'instance_id', worker.instance_id,
+                'kind', worker.kind,
+                'task_types', worker.task_types,
+                'model_profiles', worker.model_profiles,
+                'slots', worker.slots,
+                'busy', worker.busy,
+                'last_seen_at', aiserv.time_text(worker.last_seen_at),
+                'state', worker.state,
+                'jobs', worker.jobs
+            ) order by worker.worker_id, worker.started_at), '[]')::text
+            from aiserv.list_workers() as worker
+            """
+        )
+
+    async def show_stats(self, chosen: Stats) -> str:
+        """The numbers, as a JSON object."""
+        ago = isinstance(chosen.since, timedelta)
+        return await self._text(
+            """
+            select aiserv.stats(
+                owner_service => %(owner_service)s,
+                task_type     => %(task_type)s,
+                model_profile => %(model_profile)s,
+                since         => coalesce(%(since)s::timestamptz, clock_timestamp() - %(ago)s::interval)
+            )::text
+            """,
+            {**chosen.parameters(), "since": None if ago else chosen.since, "ago": chosen.since if ago else None},
+        )

@@ -1,0 +1,55 @@
+"""A real server for each test, on a port and a database of its own."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import anyio
+import pytest
+from aiohttp import ClientSession
+from anyio.from_thread import start_blocking_portal
+
+from aiserv.api.process import serve
+from aiserv.settings import Settings
+from tests.api.client import Api
+
+# Starts a server with these variables on top; says its port.
+Start = Callable[..., "Running"]
+
+
+class Running:
+    """A server that runs in a thread."""
+
+    def __init__(self, port: int, stop: Callable[[], None]) -> None:
+        self.port = port
+        self.stop = stop
+
+
+@pytest.fixture
+def start(conninfo: str) -> Iterator[Start]:
+    """Starts servers of the API on the test's database; they stop at its end."""
+    with ExitStack() as stack:
+        portal = stack.enter_context(start_blocking_portal())
+
+        def start_server(**variables: str) -> Running:
+            given = {"DATABASE_URL": conninfo, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0", **variables}
+            stop = portal.call(anyio.Event)
+            future, port = portal.start_task(partial(serve, Settings.load({}, **given), stop))
+            stack.callback(future.result)
+            stack.callback(portal.call, stop.set)
+            return Running(port, partial(portal.call, stop.set))
+
+        yield start_server
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    """A client that decompresses nothing and asks for nothing by itself."""
+    async with ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding", "User-Agent"]) as session:
+        yield session
+
+
+@pytest.fixture
+def api(start: Start, session: ClientSession) -> Api:
+    """A client of a server that is open to everybody."""
+    return Api(session, start().port)

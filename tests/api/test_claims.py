@@ -1,0 +1,293 @@
+"""What workers over HTTP do: claim, complete, fail, heartbeat, release; and retry and cancel of one job."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from aiohttp import ClientSession
+from psycopg.rows import DictRow
+from pydantic import JsonValue
+
+from aiserv.answers import JobsAnswer
+from tests.api.client import CHAT, Api
+from tests.api.conftest import Start
+from tests.api.test_create import EXACT
+
+UNKNOWN = "0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10"
+FAILURE: dict[str, JsonValue] = {"category": "timeout", "message": "too slow"}
+SETTLEMENTS: list[tuple[str, dict[str, JsonValue]]] = [
+    ("complete", {"result": {}}),
+    ("fail", FAILURE),
+    ("heartbeat", {}),
+    ("release", {}),
+]
+
+
+async def running(api: Api, **fields: JsonValue) -> dict[str, Any]:
+    await api.create(**fields)
+    return await api.claim()
+
+
+async def test_a_claim_gives_due_jobs_each_under_a_lease(api: Api) -> None:
+    created = await api.create()
+
+    answer = await api.post("jobs/claim", {"worker_id": "w1", "limit": 10, "lease": "2m"})
+
+    JobsAnswer.model_validate_json(answer.body)
+    (job,) = answer.json["jobs"]
+    assert (job["id"], job["status"], job["attempt"], job["worker_id"]) == (created["id"], "running", 1, "w1")
+    assert job["lease_expires_at"] > job["started_at"]
+
+
+async def test_a_claim_without_work_is_an_empty_list(api: Api) -> None:
+    answer = await api.post("jobs/claim", {"worker_id": "w1"})
+
+    assert (answer.status, answer.json) == (200, {"jobs": []})
+
+
+async def test_a_claim_without_a_lease_gets_that_of_the_settings(
+    start: Start, session: ClientSession, db: psycopg.Connection[DictRow]
+) -> None:
+    api = Api(session, start(WORKER_LEASE_TIMEOUT="7m").port)
+    await api.create()
+
+    await api.claim()
+
+    (lease,) = db.execute("select lease from aiserv.lease").fetchall()
+    assert lease["lease"].total_seconds() == 420
+
+
+async def test_a_repeated_claim_id_returns_what_still_runs_of_that_claim(api: Api) -> None:
+    await api.create()
+    first = await api.claim(claim_id="c")
+    await api.create()
+
+    assert (await api.claim(claim_id="c"))["id"] == first["id"]
+
+
+async def test_a_claim_filters_by_task_type_and_model_profile(api: Api) -> None:
+    await api.create()
+    wanted = await api.create(task_type="transcribe", model_profile="whisperx")
+
+    job = await api.claim(task_types=["transcribe"], model_profiles=["whisperx", "other"], limit=5)
+
+    assert job["id"] == wanted["id"]
+
+
+async def test_a_limit_of_0_claims_nothing(api: Api) -> None:
+    await api.create()
+
+    answer = await api.post("jobs/claim", {"worker_id": "w1", "limit": 0})
+
+    assert answer.json == {"jobs": []}
+
+
+async def test_a_completed_job_shows_its_result_character_for_character(api: Api) -> None:
+    job = await running(api)
+    body = f'{{"attempt": 1, "result": {EXACT} , "usage": {{"total_tokens": 7, "x": 1.10}}}}'
+
+    answer = await api.send("POST", f"jobs/{job['id']}/complete", data=body.encode())
+
+    assert (answer.status, answer.job["status"]) == (200, "completed")
+    assert f'"result":{EXACT},' in answer.text
+    assert '"usage":{"total_tokens": 7, "x": 1.10},' in answer.text
+
+
+@pytest.mark.parametrize("result", ["null", "0", '"text"', "[]"])
+async def test_a_result_may_be_any_json(api: Api, result: str) -> None:
+    job = await running(api)
+
+    answer = await api.send("POST", f"jobs/{job['id']}/complete", data=f'{{"result":{result}}}'.encode())
+
+    assert answer.job["status"] == "completed"
+    assert f'"result":{result},' in answer.text
+
+
+async def test_a_repeated_completion_returns_the_job_unchanged(api: Api) -> None:
+    job = await running(api)
+    first = await api.post(f"jobs/{job['id']}/complete", {"result": 1, "attempt": 1})
+
+    again = await api.post(f"jobs/{job['id']}/complete", {"result": 1, "attempt": 1})
+
+    assert (again.status, again.json) == (200, first.json)
+
+
+async def test_a_failure_that_may_be_retried_makes_the_job_pending_again(api: Api) -> None:
+    job = await running(api)
+
+    answer = await api.post(f"jobs/{job['id']}/fail", {**FAILURE, "retryable": True, "retry_after": "1h"})
+
+    shown = answer.job
+    assert (shown["status"], shown["failures"]) == ("pending", 1)
+    assert (shown["error_category"], shown["error_message"]) == ("timeout", "too slow")
+
+
+async def test_a_final_failure_fails_the_job(api: Api) -> None:
+    job = await running(api)
+
+    answer = await api.post(f"jobs/{job['id']}/fail", {**FAILURE, "usage": {"total_tokens": 3}})
+
+    assert (answer.job["status"], answer.job["usage"]) == ("failed", {"total_tokens": 3})
+
+
+async def test_a_long_message_is_cut(api: Api) -> None:
+    job = await running(api)
+
+    answer = await api.post(f"jobs/{job['id']}/fail", {**FAILURE, "message": "é" * 10_001})
+
+    assert answer.job["error_message"] == "é" * 10_000
+
+
+async def test_a_heartbeat_renews_the_lease_and_shows_progress(api: Api) -> None:
+    job = await running(api)
+
+    answer = await api.send(
+        "POST", f"jobs/{job['id']}/heartbeat", data=f'{{"attempt":1,"lease":"1h","progress":{EXACT}}}'.encode()
+    )
+
+    assert answer.job["lease_expires_at"] > job["lease_expires_at"]
+    assert f'"progress":{EXACT},' in answer.text
+
+
+async def test_progress_over_1_mib_is_refused(api: Api) -> None:
+    job = await running(api)
+
+    answer = await api.post(f"jobs/{job['id']}/heartbeat", {"progress": "x" * 1024 * 1024})
+
+    assert answer.refusal == (400, "invalid_request")
+    assert answer.problem["errors"] == [{"field": "progress", "message": "must have at most 1 MiB"}]
+
+
+async def test_a_released_job_is_pending_unharmed(api: Api) -> None:
+    job = await running(api)
+
+    answer = await api.post(f"jobs/{job['id']}/release", {"attempt": 1, "delay": "1h"})
+
+    assert (answer.job["status"], answer.job["failures"], answer.job["attempt"]) == ("pending", 0, 1)
+    assert answer.job["run_at"] > job["run_at"]
+
+
+@pytest.mark.parametrize(("verb", "body"), SETTLEMENTS)
+async def test_who_does_not_hold_the_job_has_lost_its_lease(api: Api, verb: str, body: dict[str, JsonValue]) -> None:
+    job = await running(api)
+
+    for holder in ({"attempt": 2}, {"worker_id": "other"}):
+        answer = await api.post(f"jobs/{job['id']}/{verb}", {**body, **holder})
+        assert answer.refusal == (409, "lease_lost")
+
+
+@pytest.mark.parametrize(("verb", "body"), SETTLEMENTS)
+async def test_a_job_that_does_not_run_is_in_an_invalid_state(api: Api, verb: str, body: dict[str, JsonValue]) -> None:
+    job = await api.create()
+
+    answer = await api.post(f"jobs/{job['id']}/{verb}", body)
+
+    assert answer.refusal == (409, "invalid_state")
+    assert "pending" in answer.problem["detail"]
+
+
+@pytest.mark.parametrize(("verb", "body"), [*SETTLEMENTS, ("retry", {}), ("cancel", {})])
+async def test_a_job_that_is_not_there_is_not_found(api: Api, verb: str, body: dict[str, JsonValue]) -> None:
+    answer = await api.post(f"jobs/{UNKNOWN}/{verb}", body)
+
+    assert answer.refusal == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("claim", {}, "worker_id"),
+        ("claim", {"worker_id": ""}, "worker_id"),
+        ("claim", {"worker_id": "w", "limit": 1001}, "limit"),
+        ("claim", {"worker_id": "w", "limit": -1}, "limit"),
+        ("claim", {"worker_id": "w", "lease": "500ms"}, "lease"),
+        ("claim", {"worker_id": "w", "lease": "25h"}, "lease"),
+        ("claim", {"worker_id": "w", "task_types": "llm_chat"}, "task_types"),
+        ("claim", {"worker_id": "w", "task_types": [1]}, "task_types[0]"),
+        ("claim", {"worker_id": "w", "wait": "61s"}, "wait"),
+        ("claim", {"worker_id": "w", "worker": "x"}, "worker"),
+        ("{}/complete", {}, "result"),
+        ("{}/complete", {"result": 1, "attempt": 0}, "attempt"),
+        ("{}/complete", {"result": 1, "attempt": "1"}, "attempt"),
+        ("{}/complete", {"result": 1, "attempt": 2**31}, "attempt"),
+        ("{}/complete", {"result": 1, "usage": {"total_tokens": -1}}, "usage.total_tokens"),
+        ("{}/complete", {"result": 1, "usage": {"total_tokens": 10**25}}, "usage.total_tokens"),
+        ("{}/complete", {"result": 1, "usage": []}, "usage"),
+        ("{}/fail", {"category": "timeout"}, "message"),
+        ("{}/fail", {"category": "Timed out", "message": ""}, "category"),
+        ("{}/fail", {**FAILURE, "retryable": 1}, "retryable"),
+        ("{}/fail", {**FAILURE, "retry_after": "-1s"}, "retry_after"),
+        ("{}/heartbeat", {"lease": 0}, "lease"),
+        ("{}/release", {"delay": "soon"}, "delay"),
+        ("{}/retry", {"force": True}, "force"),
+        ("{}/cancel", {"reason": 1}, "reason"),
+        ("{}/cancel", {"reason": "x" * 10_001}, "reason"),
+    ],
+)
+async def test_a_field_that_makes_no_sense_is_refused_by_name(
+    api: Api, path: str, body: dict[str, JsonValue], field: str
+) -> None:
+    answer = await api.post(f"jobs/{path.format(UNKNOWN)}", body)
+
+    assert answer.refusal == (400, "invalid_request")
+    assert [error["field"] for error in answer.problem["errors"]] == [field]
+
+
+async def test_a_failed_job_can_be_retried(api: Api) -> None:
+    job = await running(api)
+    await api.post(f"jobs/{job['id']}/fail", FAILURE)
+
+    answer = await api.post(f"jobs/{job['id']}/retry")
+
+    assert (answer.job["status"], answer.job["error_category"], answer.job["attempt"]) == ("pending", None, 1)
+
+
+async def test_a_pending_job_cannot_be_retried(api: Api) -> None:
+    job = await api.create()
+
+    answer = await api.post(f"jobs/{job['id']}/retry", {})
+
+    assert answer.refusal == (409, "invalid_state")
+    assert "pending" in answer.problem["detail"]
+
+
+async def test_cancelling_twice_is_the_same_as_once(api: Api) -> None:
+    job = await api.create()
+    first = await api.post(f"jobs/{job['id']}/cancel", {"reason": "nobody waits"})
+
+    again = await api.post(f"jobs/{job['id']}/cancel")
+
+    assert (first.job["status"], first.job["error_message"]) == ("cancelled", "nobody waits")
+    assert (again.status, again.json) == (200, first.json)
+
+
+async def test_a_completed_job_cannot_be_cancelled(api: Api) -> None:
+    job = await running(api)
+    await api.post(f"jobs/{job['id']}/complete", {"result": 1})
+
+    answer = await api.post(f"jobs/{job['id']}/cancel")
+
+    assert answer.refusal == (409, "invalid_state")
+    assert "completed" in answer.problem["detail"]
+
+
+async def test_settlements_without_an_attempt_are_counted(api: Api) -> None:
+    job = await running(api)
+    await api.post(f"jobs/{job['id']}/complete", {"result": 1})
+
+    metrics = (await api.get("/metrics")).text
+
+    assert "aiserv_unfenced_settlements_total 1.0" in metrics
+
+
+async def test_transitions_are_counted(api: Api) -> None:
+    job = await running(api)
+    await api.post(f"jobs/{job['id']}/complete", {"result": 1, "attempt": 1})
+
+    metrics = (await api.get("/metrics")).text
+
+    for verb in ("create", "claim", "complete"):
+        labels = f'model_profile="{CHAT["model_profile"]}",task_type="llm_chat",transition="{verb}"'
+        assert any(labels in line and line.endswith(" 1.0") for line in metrics.splitlines()), metrics
+    assert json.dumps(job["id"]) not in metrics

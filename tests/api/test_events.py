@@ -1,0 +1,156 @@
+"""Server-sent events."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import anyio
+import psycopg
+import pytest
+from aiohttp import ClientResponse, ClientSession
+from psycopg.rows import DictRow
+
+from aiserv.answers import JobSummary
+from tests.api.client import Api
+from tests.api.conftest import Start
+
+
+class Stream:
+    """What a subscriber reads."""
+
+    def __init__(self, response: ClientResponse) -> None:
+        self.response = response
+
+    async def block(self) -> dict[str, str]:
+        """The next event, as its fields; a comment has the name ""."""
+        with anyio.fail_after(10):
+            text = (await self.response.content.readuntil(b"\n\n")).decode()
+        return dict(line.split(": ", 1) for line in text.strip().splitlines())
+
+    async def event(self) -> dict[str, str]:
+        """The next event that is no comment."""
+        while "event" not in (block := await self.block()):
+            pass
+        return block
+
+    async def job(self) -> dict[str, Any]:
+        """The job of the next event."""
+        event = await self.event()
+        assert event["event"] == "job"
+        JobSummary.model_validate_json(event["data"])
+        return json.loads(event["data"])  # type: ignore[no-any-return]  # an object
+
+
+Subscribe = Callable[..., AbstractAsyncContextManager[Stream]]
+
+
+@pytest.fixture
+def subscribe(api: Api, session: ClientSession) -> Subscribe:
+    async def listening() -> None:
+        with anyio.fail_after(10):
+            while "aiserv_listener_connected 1.0" not in (await api.get("/metrics")).text:  # noqa: ASYNC110 - a gauge
+                await anyio.sleep(0.01)
+
+    @asynccontextmanager
+    async def subscribe(query: str = "", **headers: str) -> AsyncIterator[Stream]:
+        await listening()
+        url = f"http://127.0.0.1:{api.port}/api/v1/events?{query}"
+        async with session.get(url, headers={k.replace("_", "-"): v for k, v in headers.items()}) as response:
+            assert response.status == 200
+            assert response.headers["Content-Type"] == "text/event-stream"
+            assert "X-Request-Id" in response.headers
+            stream = Stream(response)
+            await stream.block()
+            yield stream
+
+    return subscribe
+
+
+async def cancelled(api: Api, **fields: Any) -> str:  # noqa: ANN401 - of a job
+    job = await api.create(**fields)
+    await api.post(f"jobs/{job['id']}/cancel")
+    return str(job["id"])
+
+
+async def test_a_subscriber_hears_of_every_job_that_finishes(api: Api, subscribe: Subscribe) -> None:
+    async with subscribe() as stream:
+        first = await cancelled(api, input={"secret": 1})
+        await api.create()
+        job = await api.claim()
+        await api.post(f"jobs/{job['id']}/complete", {"result": 1})
+
+        told = [await stream.job(), await stream.job()]
+
+    assert [(job["id"], job["status"]) for job in told] == [(first, "cancelled"), (job["id"], "completed")]
+    assert not {"input", "result", "progress"} & told[0].keys()
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["owner_service=crm", "task_type=x/y", "model_profile=m&model_profile=n", "status=cancelled&owner_service=crm"],
+)
+async def test_a_filter_leaves_out_the_others(api: Api, subscribe: Subscribe, query: str) -> None:
+    async with subscribe(query) as stream:
+        await cancelled(api)
+        wanted = await cancelled(api, owner_service="crm", task_type="x/y", model_profile="m")
+
+        assert (await stream.job())["id"] == wanted
+
+
+async def test_a_filter_may_name_jobs_batches_and_states(api: Api, subscribe: Subscribe) -> None:
+    first, second = await api.create(), await api.create()
+    async with subscribe(f"id={second['id']},{first['id']}&status=completed,cancelled") as stream:
+        await cancelled(api)
+        await api.post(f"jobs/{first['id']}/cancel")
+
+        assert (await stream.job())["id"] == first["id"]
+
+
+async def test_a_stream_resumes_behind_the_last_event(api: Api, subscribe: Subscribe) -> None:
+    async with subscribe() as stream:
+        await cancelled(api)
+        last = (await stream.event())["id"]
+    missed = [await cancelled(api), await cancelled(api)]
+
+    async with subscribe(Last_Event_ID=last) as stream:
+        assert [(await stream.job())["id"], (await stream.job())["id"]] == missed
+
+
+@pytest.mark.parametrize("last", ["other-1", "nonsense", "", "other-99999999999999999999", "-", "é"])
+async def test_who_cannot_be_resumed_is_told_to_look_around(api: Api, subscribe: Subscribe, last: str) -> None:
+    await cancelled(api)
+
+    async with subscribe(Last_Event_ID=last) as stream:
+        assert (await stream.event())["event"] == "resync"
+        new = await cancelled(api)
+        assert (await stream.job())["id"] == new
+
+
+async def test_lost_notifications_are_admitted(api: Api, subscribe: Subscribe, db: psycopg.Connection[DictRow]) -> None:
+    async with subscribe() as stream:
+        db.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where application_name like '%listener' and datname = current_database()"
+        )
+
+        assert (await stream.event())["event"] == "resync"
+
+
+@pytest.mark.parametrize(
+    "query", ["status=pending", "id=x", "owner=crm", "batch_id=", "created_after=2020-01-01T00:00:00Z"]
+)
+async def test_a_filter_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
+    assert (await api.get(f"events?{query}")).refusal == (400, "invalid_request")
+
+
+async def test_streams_close_when_the_server_stops(start: Start, session: ClientSession) -> None:
+    server = start()
+
+    async with session.get(f"http://127.0.0.1:{server.port}/api/v1/events") as response:
+        await response.content.readuntil(b"\n\n")
+        await anyio.to_thread.run_sync(server.stop)
+        with anyio.fail_after(5):
+            rest = await response.content.read()
+
+    assert rest == b""

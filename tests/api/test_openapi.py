@@ -1,0 +1,61 @@
+"""The OpenAPI document, and the page that shows it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from aiserv.api.openapi import openapi, text_of
+from aiserv.api.routes import ROUTES, TABLE
+from aiserv.models import Request
+from tests.api.client import Api
+
+COMMITTED = Path(__file__).parents[2] / "openapi.json"
+
+
+def test_the_committed_document_is_that_of_the_code() -> None:
+    assert COMMITTED.read_text(encoding="utf-8") == text_of(TABLE), "run: python -m aiserv.api > openapi.json"
+
+
+def test_the_document_is_valid() -> None:
+    OpenAPIV31SpecValidator(openapi(TABLE)).validate()
+
+
+def test_the_document_has_every_route() -> None:
+    documented = {(method.upper(), path) for path, methods in openapi(TABLE)["paths"].items() for method in methods}
+
+    assert documented == {route for route in ROUTES if route[1] not in {"/openapi.json", "/docs"}}
+
+
+def test_every_operation_has_a_name_of_its_own_and_says_what_it_does() -> None:
+    operations = [each for methods in openapi(TABLE)["paths"].values() for each in methods.values()]
+
+    assert len({each["operationId"] for each in operations}) == len(operations)
+    assert all(each["summary"] for each in operations)
+
+
+def test_the_table_names_every_field_of_a_request_once() -> None:
+    for route in TABLE:
+        for model in (route.query, route.body):
+            assert model is None or issubclass(model, Request)
+
+
+async def test_the_document_is_served(api: Api) -> None:
+    answer = await api.get("/openapi.json")
+
+    assert answer.text == COMMITTED.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/docs.js", "/docs/docs.css"])
+async def test_the_page_loads_nothing_from_elsewhere(api: Api, path: str) -> None:
+    answer = await api.get(path)
+
+    assert answer.status == 200
+    assert not re.search(r"https?:|[\"'(]//", answer.text)
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+async def test_nothing_else_is_served_from_the_folder_of_the_page(api: Api) -> None:
+    for path in ("/docs/nothing", "/docs/..%2F..%2Fsettings.py", "/docs/__init__.py"):
+        assert (await api.get(path)).refusal == (404, "not_found")

@@ -1,0 +1,76 @@
+"""Settling jobs in the call that claims the next ones."""
+
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+from aiserv.answers import JobsAnswer
+from tests.api.client import CHAT, Api
+from tests.api.test_claims import FAILURE, UNKNOWN
+from tests.api.test_create import EXACT
+
+
+async def claimed(api: Api, count: int) -> list[dict[str, Any]]:
+    await api.post("jobs/batch", {**CHAT, "jobs": [{}] * count})
+    return (await api.post("jobs/claim", {"worker_id": "w1", "limit": count})).json["jobs"]  # type: ignore[no-any-return]  # jobs
+
+
+async def test_a_claim_may_settle_what_was_claimed_before(api: Api) -> None:
+    done, failing, later, lost = await claimed(api, 4)
+    settle: list[JsonValue] = [
+        {"id": done["id"], "attempt": 1, "result": 1.50, "usage": {"total_tokens": 3}},
+        {"id": failing["id"], "attempt": 1, "category": "timeout", "message": "slow"},
+        {"id": later["id"], "attempt": 1, **FAILURE, "retryable": True, "retry_after": "1.5h"},
+        {"id": lost["id"], "attempt": 2, "result": 1},
+        {"id": UNKNOWN, "attempt": 1, "result": 1},
+    ]
+    await api.create()
+
+    answer = await api.post("jobs/claim", {"worker_id": "w1", "settle": settle})
+
+    JobsAnswer.model_validate_json(answer.body)
+    settled = answer.json["settled"]
+    assert [item["id"] for item in settled] == [item["id"] for item in settle]  # type: ignore[index,call-overload]  # objects
+    assert [item.get("status") for item in settled] == ["completed", "failed", "pending", None, None]
+    assert [item.get("code") for item in settled] == [None, None, None, "lease_lost", "not_found"]
+    assert len(answer.json["jobs"]) == 1
+    shown = (await api.get(f"jobs/{later['id']}")).json
+    assert shown["run_at"] > shown["updated_at"]
+
+
+async def test_a_settled_result_keeps_its_text(api: Api) -> None:
+    (job,) = await claimed(api, 1)
+    body = f'{{"worker_id":"w1","limit":0,"settle":[{{"id":"{job["id"]}","attempt":1,"result":{EXACT}}}]}}'
+
+    await api.send("POST", "jobs/claim", data=body.encode())
+
+    assert f'"result":{EXACT},' in (await api.get(f"jobs/{job['id']}")).text
+
+
+async def test_an_empty_settlement_is_answered_too(api: Api) -> None:
+    assert (await api.post("jobs/claim", {"worker_id": "w1", "settle": []})).json == {"jobs": [], "settled": []}
+
+
+@pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        ({"attempt": 1, "result": 1}, "settle[0].id"),
+        ({"id": UNKNOWN, "result": 1}, "settle[0].attempt"),
+        ({"id": UNKNOWN, "attempt": 1}, "settle[0].category"),
+        ({"id": UNKNOWN, "attempt": 1, "result": 1, "worker_id": "w"}, "settle[0].worker_id"),
+        ({"id": UNKNOWN, "attempt": 1, "category": "timeout"}, "settle[0].message"),
+        (7, "settle[0]"),
+    ],
+)
+async def test_a_settlement_that_makes_no_sense_is_refused_by_name(api: Api, item: JsonValue, field: str) -> None:
+    answer = await api.post("jobs/claim", {"worker_id": "w1", "settle": [item]})
+
+    assert answer.refusal == (400, "invalid_request")
+    assert field in [error["field"] for error in answer.problem["errors"]]
+
+
+async def test_a_field_twice_in_a_settlement_is_refused(api: Api) -> None:
+    body = f'{{"worker_id":"w","settle":[{{"id":"{UNKNOWN}","attempt":1,"result":1,"result":2}}]}}'
+
+    assert (await api.send("POST", "jobs/claim", data=body.encode())).refusal == (400, "invalid_json")

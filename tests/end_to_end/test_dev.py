@@ -1,0 +1,102 @@
+"""`aiserv dev`, as a person meets it."""
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.processes import Process, aiserv
+
+UP = "Ctrl-C stops everything."
+
+
+@contextmanager
+def dev(data: Path, port: int, *arguments: str, **variables: str) -> Iterator[Process]:
+    with aiserv(
+        "dev", *arguments, cwd=str(data), HTTP_PORT=str(port), WORKER_HTTP_PORT="", LOG_FORMAT="console", **variables
+    ) as process:
+        yield process
+
+
+def url_of(process: Process) -> str:
+    return process.text.partition("psql '")[2].partition("'")[0]
+
+
+async def test_it_shows_a_completed_job_and_stops_at_ctrl_c(scratch: Path, unused_tcp_port: int) -> None:
+    with dev(scratch, unused_tcp_port) as process:
+        await process.says(UP)
+        url = url_of(process)
+
+        process.send_to_group(signal.SIGINT)
+
+        assert await process.ended() == 0
+    assert "STAND-IN" in process.text
+    assert "completed at attempt 1" in process.text
+    assert f"curl -s http://127.0.0.1:{unused_tcp_port}/api/v1/jobs" in process.text
+    assert "Traceback" not in process.text
+    assert (scratch / ".aiserv" / f"port-{unused_tcp_port}" / "cluster").is_dir()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(url)
+
+
+async def test_with_once_it_ends_after_the_first_job(scratch: Path, unused_tcp_port: int) -> None:
+    with dev(scratch, unused_tcp_port, "--once") as process:
+        assert await process.ended() == 0
+
+    assert "completed at attempt 1" in process.text
+
+
+@pytest.mark.slow
+async def test_ctrl_c_stops_it_while_its_first_job_waits_for_a_provider(scratch: Path, unused_tcp_port: int) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        with dev(scratch, unused_tcp_port, LLM_BASE_URL=url) as process:
+            await process.says("created over HTTP")
+            process.send_to_group(signal.SIGINT)
+            assert await process.ended() == 0
+
+    assert "Traceback" not in process.text
+
+
+@pytest.mark.slow
+async def test_two_run_at_once_on_different_ports(scratch: Path, unused_tcp_port_factory: Callable[[], int]) -> None:
+    with dev(scratch, unused_tcp_port_factory()) as one, dev(scratch, unused_tcp_port_factory()) as other:
+        for process in (one, other):
+            await process.says(UP)
+
+        for process in (one, other):
+            process.send_to_group(signal.SIGINT)
+            assert await process.ended() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [Process.send, Process.send_to_group])
+async def test_it_starts_again_after_a_kill(
+    kill: Callable[[Process, signal.Signals], None], scratch: Path, unused_tcp_port: int
+) -> None:
+    with dev(scratch, unused_tcp_port) as process:
+        await process.says(UP)
+        kill(process, signal.SIGKILL)
+        await process.ended()
+
+    with dev(scratch, unused_tcp_port) as process:
+        await process.says(UP)
+        with psycopg.connect(url_of(process)) as connection:
+            jobs = connection.execute("select count(*) from aiserv.jobs where status = 'completed'").fetchone()
+
+    assert jobs == (2,)
+
+
+async def test_a_port_in_use_is_named(scratch: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with dev(scratch, port) as process:
+            assert await process.ended() == 1
+
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in process.text
+    assert "Traceback" not in process.text

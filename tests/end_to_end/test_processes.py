@@ -1,0 +1,226 @@
+"""Real processes: what they do with signals, with each other, and with wrong settings."""
+
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import aiohttp
+import anyio
+import psycopg
+import pytest
+from psycopg.rows import DictRow
+
+from tests.processes import aiserv
+from tests.providers import content, fake_provider, hangs
+from tests.workers.running import NOWHERE, after, create, finished, job, until
+
+Db = psycopg.Connection[DictRow]
+Connect = Callable[[], Db]
+
+
+async def readiness(port: int) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/readyz") as response:
+        return response.status, await response.text()
+
+
+async def test_a_server_and_a_worker_complete_a_job_and_stop_when_told(conninfo: str, db: Db) -> None:
+    async with fake_provider() as provider:
+        with (
+            aiserv("serve", DATABASE_URL=conninfo) as server,
+            aiserv("worker", "llm", DATABASE_URL=conninfo, LLM_BASE_URL=provider.base_url) as worker,
+        ):
+            api = f"http://127.0.0.1:{await server.port()}/api/v1/jobs"
+            await worker.port()
+            new = {
+                "owner_service": "telephony",
+                "task_type": "llm_chat",
+                "model_profile": "qwen",
+                "input": {"user": "Hello?"},
+            }
+            async with aiohttp.ClientSession() as http, http.post(api, json=new) as response:
+                created = await response.json()
+            done = await finished(db, created["id"])
+
+            for process in (server, worker):
+                process.send(signal.SIGTERM)
+            assert [await server.ended(), await worker.ended()] == [0, 0]
+    assert done["result"]["content"] == "Hello."
+    assert {line["level"] for line in server.logged() + worker.logged()} <= {"info", "warning"}
+
+
+async def test_a_request_in_flight_finishes_while_new_ones_are_turned_away(
+    conninfo: str, db: Db, connect: Connect
+) -> None:
+    job_id = create(db)
+    with aiserv("serve", DATABASE_URL=conninfo) as server:
+        port = await server.port()
+        api = f"http://127.0.0.1:{port}/api/v1/jobs"
+        async with aiohttp.ClientSession() as http, anyio.create_task_group() as tasks:
+            answers: list[int] = []
+
+            async def cancel() -> None:
+                async with http.post(f"{api}/{job_id}/cancel") as response:
+                    answers.append(response.status)
+
+            blocker = connect()
+            with blocker.transaction():
+                blocker.execute("select from aiserv.job where id = %s for update", [job_id])
+                blocker.execute("select from aiserv.ready where job_id = %s for update", [job_id])
+                tasks.start_soon(cancel)
+                await until(lambda: waits_for_a_lock(db))
+                server.send(signal.SIGTERM)
+                await server.says("stopping")
+
+                assert (await readiness(port))[0] == 503
+                async with http.get(f"{api}/{job_id}") as refused:
+                    assert (refused.status, "Retry-After" in refused.headers) == (503, True)
+                assert answers == []
+
+        assert await server.ended() == 0
+    assert answers == [200]
+    assert job(db, job_id)["status"] == "cancelled"
+
+
+def waits_for_a_lock(db: Db) -> bool:
+    waiting = db.execute("select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()")
+    return waiting.rowcount > 0
+
+
+async def test_a_request_that_does_not_end_holds_a_server_no_longer_than_its_shutdown_timeout(
+    conninfo: str, db: Db, connect: Connect
+) -> None:
+    job_id = create(db)
+    with aiserv("serve", DATABASE_URL=conninfo, HTTP_SHUTDOWN_TIMEOUT="200ms") as server:
+        api = f"http://127.0.0.1:{await server.port()}/api/v1/jobs"
+        async with aiohttp.ClientSession() as http, anyio.create_task_group() as tasks:
+
+            async def cancel() -> None:
+                with pytest.raises(aiohttp.ClientError):
+                    await http.post(f"{api}/{job_id}/cancel")
+
+            blocker = connect()
+            with blocker.transaction():
+                blocker.execute("select from aiserv.job where id = %s for update", [job_id])
+                tasks.start_soon(cancel)
+                await until(lambda: waits_for_a_lock(db))
+                server.send(signal.SIGTERM)
+
+                assert await server.ended(10) == 0
+
+
+async def test_a_worker_that_is_told_to_stop_finishes_its_job(conninfo: str, db: Db) -> None:
+    async with fake_provider() as provider:
+        may_answer = anyio.Event()
+        provider.answers(after(may_answer, content("In time.")))
+        with aiserv("worker", "llm", DATABASE_URL=conninfo, LLM_BASE_URL=provider.base_url) as worker:
+            port = await worker.port()
+            job_id = create(db, {"user": "Hello?"})
+            await provider.called()
+
+            worker.send(signal.SIGTERM)
+            await worker.says("draining")
+            assert (await readiness(port))[0] == 503
+            late = create(db, {"user": "Too late?"})
+            may_answer.set()
+
+            assert await worker.ended() == 0
+    assert job(db, job_id)["result"]["content"] == "In time."
+    assert job(db, late)["attempt"] == 0
+
+
+async def test_a_worker_gives_back_what_it_cannot_finish_in_time(conninfo: str, db: Db) -> None:
+    async with fake_provider() as provider:
+        provider.answers(hangs())
+        variables = {"DATABASE_URL": conninfo, "LLM_BASE_URL": provider.base_url, "WORKER_SHUTDOWN_TIMEOUT": "100ms"}
+        with aiserv("worker", "llm", **variables) as worker:
+            await worker.port()
+            job_id = create(db, {"user": "Hello?"})
+            await provider.called()
+
+            worker.send(signal.SIGTERM)
+
+            assert await worker.ended(5) == 0
+    released = job(db, job_id)
+    assert (released["status"], released["failures"]) == ("pending", 0)
+
+
+async def test_a_second_signal_ends_a_worker_at_once(conninfo: str, db: Db) -> None:
+    async with fake_provider() as provider:
+        provider.answers(hangs())
+        with aiserv("worker", "llm", DATABASE_URL=conninfo, LLM_BASE_URL=provider.base_url) as worker:
+            await worker.port()
+            create(db, {"user": "Hello?"})
+            await provider.called()
+            worker.send(signal.SIGTERM)
+            await worker.says("draining")
+
+            worker.send(signal.SIGTERM)
+
+            assert await worker.ended(2) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "named"),
+    [
+        (["worker", "llm"], {"DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "LLM_BASE_URL"),
+        (["worker"], {"DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "LLM_BASE_URL"),
+        (["worker", "foo"], {}, "foo"),
+        (["worker", "llm"], {"LLM_BASE_URL": NOWHERE}, "DATABASE_URL"),
+        (["serve"], {}, "DATABASE_URL"),
+        (["serve"], {"DATABASE_URL": "postgresql://127.0.0.1/x?colour=red"}, "DATABASE_URL"),
+        (["serve"], {"DATABASE_URL": "postgresql://127.0.0.1/x", "HTTP_PORT": "http"}, "HTTP_PORT"),
+        (["migrate"], {}, "DATABASE_URL"),
+        (["frobnicate"], {}, "frobnicate"),
+    ],
+)
+async def test_wrong_usage_ends_with_2_and_a_message_that_names_it(
+    arguments: list[str], variables: dict[str, str], named: str
+) -> None:
+    with aiserv(*arguments, **variables) as process:
+        assert await process.ended() == 2
+
+    assert named in process.text
+    assert "Traceback" not in process.text
+
+
+async def test_a_port_in_use_ends_with_1_and_says_so(conninfo: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with aiserv("serve", DATABASE_URL=conninfo, HTTP_PORT=str(port)) as process:
+            assert await process.ended() == 1
+
+    assert f"cannot listen on 127.0.0.1 port {port}" in process.text
+    assert "Traceback" not in process.text
+
+
+async def test_a_server_that_need_not_migrate_starts_without_postgresql_and_says_it_is_not_ready() -> None:
+    unreachable = {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "MIGRATE_ON_START": "false"}
+    with aiserv("serve", **unreachable) as server:
+        status, reason = await readiness(await server.port())
+
+        server.send(signal.SIGTERM)
+        assert await server.ended() == 0
+    assert status == 503
+    assert "PostgreSQL cannot be used" in reason
+
+
+async def test_a_server_that_is_to_migrate_waits_for_postgresql() -> None:
+    with aiserv("serve", DATABASE_URL="postgresql://127.0.0.1:9/x") as server:
+        await server.says("waiting for PostgreSQL")
+
+        server.send(signal.SIGTERM)
+        assert await server.ended() != 0
+    assert "Traceback" not in server.text
+
+
+async def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        with aiserv("--help") as process:
+            assert await process.ended() == 0
+        seconds.append(time.monotonic() - started)
+        assert "worker" in process.text
+
+    assert min(seconds) < 1  # 0.2 on a machine that does nothing else

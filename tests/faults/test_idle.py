@@ -1,0 +1,48 @@
+"""What an idle service costs PostgreSQL."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import anyio
+import psycopg
+import pytest
+
+from aiserv.embedded import embedded_postgres
+from aiserv.migrate import migrate
+from tests.processes import aiserv
+from tests.workers.running import NOWHERE, until
+
+WATCH_SECONDS = 20
+STATEMENT = re.compile(r"^<(?P<who>aiserv [^>]*)> LOG: +(?:statement|execute [^:]*): (?P<statement>.*)", re.MULTILINE)
+
+
+def statements(log: Path) -> list[tuple[str, str]]:
+    return [(found["who"], found["statement"]) for found in STATEMENT.finditer(log.read_text())]
+
+
+@pytest.mark.slow
+async def test_an_idle_server_and_an_idle_worker_send_two_statements_a_minute_at_most(tmp_path: Path) -> None:
+    with embedded_postgres(tmp_path, durable=False) as url:
+        migrate(url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("alter system set log_statement = 'all'")
+            connection.execute("alter system set log_line_prefix = '<%a> '")
+            connection.execute("select pg_reload_conf()")
+        with (
+            aiserv("serve", DATABASE_URL=url, MIGRATE_ON_START="false") as server,
+            aiserv("worker", "llm", DATABASE_URL=url, LLM_BASE_URL=NOWHERE, MIGRATE_ON_START="false") as worker,
+        ):
+            await server.port()
+            await worker.port()
+            # Both have looked, and looked again because they listen now.
+            await until(lambda: Counter(who for who, _ in statements(tmp_path / "log"))["aiserv worker"] >= 2)
+            await until(lambda: Counter(who for who, _ in statements(tmp_path / "log"))["aiserv serve"] >= 2)
+            before = len(statements(tmp_path / "log"))
+
+            await anyio.sleep(WATCH_SECONDS)
+
+            sent = statements(tmp_path / "log")[before:]
+    idle = Counter(who.removesuffix(" listener").removesuffix(" leases") for who, _ in sent)
+    # Two a minute are one in any 20 seconds.
+    assert max(idle.values(), default=0) <= 1, sent

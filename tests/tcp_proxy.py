@@ -1,0 +1,84 @@
+"""A TCP proxy before PostgreSQL that can do to a connection what networks and poolers do."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+NOTIFICATION = b"A"  # https://www.postgresql.org/docs/18/protocol-message-formats.html
+
+
+@dataclass
+class TcpProxy:
+    """The way through is `conninfo`."""
+
+    host: str
+    port: str
+    conninfo: str = ""
+    swallow_notifications: bool = False
+    streams: set[SocketStream] = field(default_factory=set)
+
+    def cut(self) -> None:
+        """Break all connections."""
+        for stream in self.streams:
+            with suppress(OSError):
+                stream.extra(SocketAttribute.raw_socket).shutdown(socket.SHUT_RDWR)  # noqa: S610 - of anyio
+
+    async def handle(self, client: SocketStream) -> None:
+        """Pass bytes until one side is done."""
+        server: ByteStream
+        if self.host.startswith("/"):
+            server = await anyio.connect_unix(f"{self.host}/.s.PGSQL.{self.port}")
+        else:
+            server = await anyio.connect_tcp(self.host, int(self.port))
+        async with client, server, anyio.create_task_group() as tasks:
+            self.streams.add(client)
+            tasks.start_soon(self._up, client, server, tasks.cancel_scope)
+            await self._down(server, client)
+            tasks.cancel_scope.cancel()
+        self.streams.discard(client)
+
+    async def _up(self, client: SocketStream, server: ByteStream, done: anyio.CancelScope) -> None:
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                await server.send(await client.receive())
+        done.cancel()
+
+    async def _down(self, server: ByteStream, client: SocketStream) -> None:
+        rest = b""
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                rest += await server.receive()
+                messages, rest = self._messages(rest)
+                if messages:
+                    await client.send(messages)
+
+    def _messages(self, received: bytes) -> tuple[bytes, bytes]:
+        """The whole messages in it, but for those to be swallowed, and the rest."""
+        passed = b""
+        while len(received) >= 5:
+            kind, length = received[:1], int.from_bytes(received[1:5])
+            if len(received) < 1 + length:
+                break
+            if not (kind == NOTIFICATION and self.swallow_notifications):
+                passed += received[: 1 + length]
+            received = received[1 + length :]
+        return passed, received
+
+
+@asynccontextmanager
+async def tcp_proxy(conninfo: str) -> AsyncIterator[TcpProxy]:
+    """A proxy before the PostgreSQL of a test."""
+    known = conninfo_to_dict(conninfo)
+    proxy = TcpProxy(str(known["host"]), str(known.get("port") or 5432))
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - of anyio
+    proxy.conninfo = make_conninfo(conninfo, host="127.0.0.1", port=port, sslmode="disable", gssencmode="disable")
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, proxy.handle)
+        yield proxy
+        tasks.cancel_scope.cancel()

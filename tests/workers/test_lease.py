@@ -1,0 +1,103 @@
+"""The lease keeper: renews, tells of what is lost, and does not give up when PostgreSQL is away."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import anyio
+import psycopg
+import pytest
+
+from tests.workers.running import Db, Meddler, create, job, until
+from workers.lease import LeaseKeeper, notified_ids
+from workers.record import Record
+
+
+class Told:
+    """What the keeper said."""
+
+    def __init__(self) -> None:
+        self.lost: list[tuple[UUID, int]] = []
+        self.renewed: list[tuple[UUID, int, datetime]] = []
+
+
+@asynccontextmanager
+async def keeping(
+    conninfo: str, held: dict[UUID, int], lease: timedelta
+) -> AsyncIterator[tuple[LeaseKeeper, Told, Meddler]]:
+    told = Told()
+    async with Meddler.open(conninfo, size=1, name="leases") as database, anyio.create_task_group() as tasks:
+        keeper = LeaseKeeper(
+            database,
+            Record(),
+            lease,
+            held=lambda: held,
+            lost=lambda *lost: told.lost.append(lost),
+            renewed=lambda *renewed: told.renewed.append(renewed),
+        )
+        yield keeper, told, database
+        tasks.cancel_scope.cancel()
+
+
+def claim(db: Db) -> UUID:
+    job_id = create(db)
+    db.execute("select aiserv.claim_jobs('worker-1', lease => '1 minute')")
+    return job_id
+
+
+async def test_leases_are_renewed_every_third_of_their_length(conninfo: str, db: Db) -> None:
+    job_id = claim(db)
+    async with (
+        keeping(conninfo, {job_id: 1}, timedelta(seconds=1)) as (keeper, told, _),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(keeper.run)
+
+        with anyio.fail_after(2):
+            await until(lambda: len(told.renewed) == 3)
+        tasks.cancel_scope.cancel()
+
+    assert told.renewed[-1] == (job_id, 1, job(db, job_id)["lease_expires_at"])
+
+
+async def test_what_is_not_held_any_more_is_lost(conninfo: str, db: Db) -> None:
+    kept, lost = claim(db), claim(db)
+    db.execute("select aiserv.retry_job(%s)", [lost])
+    held = {kept: 1, lost: 1}
+    async with keeping(conninfo, held, timedelta(minutes=1)) as (keeper, told, _), anyio.create_task_group() as tasks:
+        tasks.start_soon(keeper.run)
+
+        await until(lambda: told.renewed)
+        tasks.cancel_scope.cancel()
+
+    assert told.lost == [(lost, 1)]
+
+
+async def test_a_renewal_that_fails_loses_nothing_and_is_tried_again_at_once(
+    conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.lease.RETRY_SECONDS", 0.01)
+    job_id = claim(db)
+
+    async def fail() -> None:
+        raise psycopg.OperationalError("gone")
+
+    async with (
+        keeping(conninfo, {job_id: 1}, timedelta(minutes=1)) as (keeper, told, database),
+        anyio.create_task_group() as tasks,
+    ):
+        database.after_renewal = fail
+        tasks.start_soon(keeper.run)
+
+        await until(lambda: told.renewed)
+        tasks.cancel_scope.cancel()
+
+    assert told.lost == []
+
+
+def test_anything_may_stand_in_a_payload() -> None:
+    known = UUID("0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10")
+
+    assert notified_ids(f"{known},,x,'; drop table,{known}x") == {known}
+    assert notified_ids("") == set()

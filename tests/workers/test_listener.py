@@ -1,0 +1,106 @@
+"""The listener: hears, comes back, and knows when it is deaf."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+import pytest
+
+from aiserv.listener import Listener
+from tests.tcp_proxy import tcp_proxy
+from tests.workers.running import Db, until
+
+
+@dataclass
+class Ear:
+    """A listener to the channel `news`, and what came of it."""
+
+    conninfo: str
+    heard: list[str] = field(default_factory=list)
+    connects: int = 0
+    disconnects: int = 0
+
+    def __post_init__(self) -> None:
+        self.listener = Listener(
+            self.conninfo,
+            {"news": self.heard.append},
+            name="ear",
+            on_connect=self._connected,
+            on_disconnect=self._disconnected,
+        )
+
+    def has(self, **expected: object) -> bool:
+        return all(getattr(self, name) == value for name, value in expected.items())
+
+    def _connected(self) -> None:
+        self.connects += 1
+
+    async def _disconnected(self) -> None:
+        self.disconnects += 1
+
+
+@asynccontextmanager
+async def ear(conninfo: str) -> AsyncIterator[Ear]:
+    it = Ear(conninfo)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(it.listener.run)
+        yield it
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_notification_is_heard(conninfo: str, db: Db) -> None:
+    async with ear(conninfo) as it:
+        await until(lambda: it.listener.connected)
+
+        db.execute("notify news, 'good'")
+
+        await until(lambda: it.heard == ["good"])
+        assert it.listener.last_notification_at is not None
+
+
+async def test_a_listener_that_is_killed_comes_back_and_says_so(conninfo: str, db: Db) -> None:
+    async with ear(conninfo) as it:
+        for times in range(1, 21):
+            await until(partial(it.has, connects=times))
+            db.execute("notify news, 'good'")
+            await until(partial(it.has, heard=["good"] * times))
+
+            db.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'ear'")
+            await until(partial(it.has, disconnects=times))
+
+        assert it.listener.reconnects == 19
+
+
+async def test_a_listener_waits_for_postgresql_to_come_up(conninfo: str, db: Db, unused_tcp_port: int) -> None:
+    async with ear(f"{conninfo}&host=127.0.0.1&port={unused_tcp_port}") as it:
+        await anyio.sleep(0.05)
+
+        assert (it.connects, it.disconnects, it.listener.connected) == (0, 0, False)
+
+
+async def test_a_connection_that_swallows_notifications_is_no_connection(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aiserv.listener.PROBE_SECONDS", 0.2)
+
+    async with tcp_proxy(conninfo) as proxy:
+        proxy.swallow_notifications = True
+        async with ear(proxy.conninfo) as it:
+            await until(lambda: "DATABASE_LISTEN_URL" in caplog.text)
+
+            assert not it.listener.connected
+            assert it.connects == 0
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+async def test_a_connection_that_breaks_on_the_way_is_made_anew(conninfo: str) -> None:
+    async with tcp_proxy(conninfo) as proxy, ear(proxy.conninfo) as it:
+        await until(lambda: it.listener.connected)
+
+        proxy.cut()
+
+        await until(lambda: it.disconnects == 1)
+        await until(lambda: it.connects == 2)

@@ -1,0 +1,323 @@
+"""Which providers hear a recording, in which order, and what becomes of the job."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import anyio
+import pytest
+from pydantic import JsonValue
+
+from tests.audio_providers import Handler, asr, qwen2_audio, serving, voxtral
+from tests.providers import Answer, body, drops, hangs, refuses, trickles
+from tests.workers.audio.recordings import samples, wav
+from tests.workers.transcription.jobs import (
+    KEY,
+    SAID,
+    assert_complete,
+    document,
+    executor,
+    executor_for,
+    failure_of,
+    job_of,
+    job_with,
+    settings_of,
+    urls,
+)
+from workers.executors.transcription import Transcription
+
+Routes: TypeAlias = Mapping[tuple[str, str], Handler]
+
+ALL = "whisperx,qwen2-audio,voxtral-small"
+
+
+async def test_the_result_is_that_of_the_first_success_with_attempts_of_all() -> None:
+    async with serving(asr()) as whisperx, serving(voxtral()) as vox:
+        providers = {"whisperx": whisperx, "voxtral-small": vox}
+        whisperx.instead = refuses(500, "out of luck")
+        async with executor(TRANSCRIPTION_PROVIDERS=ALL, **urls(providers)) as transcription:
+            result = document(await transcription(job_with(language="ru")))
+
+    failed, skipped, completed = result["attempts"]
+    assert failed["error"] == "provider_error: the provider answered 500 Internal Server Error: out of luck"
+    assert (failed["status"], failed["text"], failed["segments"]) == ("failed", None, [])
+    assert (skipped["status"], skipped["model"]) == ("skipped", "Qwen/Qwen2-Audio-7B-Instruct")
+    assert (completed["status"], completed["model"], completed["error"]) == ("completed", "served", None)
+    assert isinstance(completed["duration_ms"], int)
+    assert {name: result[name] for name in ("provider", "model", "language", "text")} == {
+        "provider": "voxtral-small",
+        "model": "served",
+        "language": "ru",
+        "text": completed["text"],
+    }
+    assert set(result["segments"][0]) == {"start", "end", "text", "speaker"}
+    assert_complete(result["segments"], SAID)
+
+
+async def test_every_provider_is_asked_also_after_a_success_and_the_tokens_are_added_up() -> None:
+    async with serving(qwen2_audio()) as qwen, serving(voxtral()) as vox:
+        providers = {"qwen2-audio": qwen, "voxtral-small": vox}
+        async with executor(TRANSCRIPTION_PROVIDERS=",".join(providers), **urls(providers)) as transcription:
+            outcome = await transcription(job_with())
+
+    calls = len(qwen.heard) + len(vox.heard)
+    assert calls == 2 * len(SAID) // 3
+    assert outcome.usage == {"prompt_tokens": 100 * calls, "completion_tokens": 10 * calls, "total_tokens": 110 * calls}
+
+
+async def test_the_first_success_is_reported_before_the_next_provider_has_answered() -> None:
+    reported: list[JsonValue] = []
+    seen = anyio.Event()
+
+    async def report(progress: JsonValue) -> None:
+        reported.append(progress)
+        seen.set()
+
+    async with serving(asr()) as whisperx, serving(voxtral()) as vox:
+        vox.instead = hangs()
+        providers = {"whisperx": whisperx, "voxtral-small": vox}
+        async with (
+            executor(TRANSCRIPTION_PROVIDERS=",".join(providers), **urls(providers)) as transcription,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(transcription, job_with(), report)
+            with anyio.fail_after(5):
+                await seen.wait()
+                await vox.called()
+            tasks.cancel_scope.cancel()
+
+    (progress,) = reported
+    assert isinstance(progress, dict)
+    assert progress["provider"] == "whisperx"
+    assert isinstance(progress["segments"], list)
+    assert progress["segments"]
+
+
+async def test_a_profile_of_one_provider_runs_that_one() -> None:
+    async with serving(asr()) as whisperx, serving(voxtral()) as vox:
+        providers = {"whisperx": whisperx, "voxtral-small": vox}
+        async with executor(**urls(providers)) as transcription:
+            result = document(await transcription(job_with(profile="voxtral-small")))
+
+    assert [attempt["provider"] for attempt in result["attempts"]] == ["voxtral-small"]
+    assert whisperx.asked == []
+
+
+async def test_the_job_may_name_its_providers() -> None:
+    async with serving(asr()) as whisperx, serving(voxtral()) as vox:
+        providers = {"whisperx": whisperx, "voxtral-small": vox}
+        async with executor(**urls(providers)) as transcription:
+            result = document(await transcription(job_with(providers=["voxtral-small", "whisperx"])))
+
+    assert [attempt["provider"] for attempt in result["attempts"]] == ["voxtral-small", "whisperx"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "profiles"),
+    [
+        ({}, ("whisperx",)),
+        ({"QWEN_AUDIO_BASE_URL": "http://h"}, ("whisperx", "qwen2-audio")),
+        ({"VOXTRAL_BASE_URL": "http://h"}, ("whisperx", "voxtral-small")),
+    ],
+)
+def test_a_profile_is_served_if_its_provider_is_set_up(variables: dict[str, str], profiles: tuple[str, ...]) -> None:
+    assert Transcription(settings_of(**variables)).model_profiles == profiles
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"providers": []},
+        {"providers": ["nobody"]},
+        {"providers": ["whisperx", "nobody"]},
+        {"providers": "whisperx"},
+        {"providers": [["whisperx"]]},
+        {"audio_base64": None},
+        {"audio_base64": "!!!!"},
+        {"audio_base64": 7},
+        {"audio_url": "http://example.com/both.wav"},
+        {"audio_base64": None, "audio_url": "ftp://example.com/a.wav"},
+        {"audio_base64": None, "audio_url": "data:audio/wav"},
+        {"language": 7},
+        {"prompt": ["a"]},
+        {"diarize": "yes"},
+        {"min_speakers": 0},
+        {"max_speakers": 1.5},
+        {"min_speakers": 3, "max_speakers": 2},
+    ],
+)
+async def test_an_input_that_makes_no_sense_is_refused_before_anybody_is_asked(wrong: dict[str, JsonValue]) -> None:
+    job_input: dict[str, JsonValue] = {"audio_base64": "UklGRg==", **wrong}
+
+    async with serving(asr()) as provider, executor_for(provider) as transcription:
+        failure = await failure_of(transcription, job_of(job_input))
+
+    assert failure.category == "invalid_input"
+    assert "input" in failure.message
+    assert provider.asked == []
+
+
+@pytest.mark.parametrize("job_input", [None, [], "audio", 7, {}])
+async def test_an_input_without_a_recording_is_refused(job_input: JsonValue) -> None:
+    async with executor() as transcription:
+        failure = await failure_of(transcription, job_of(job_input))
+
+    assert failure.category == "invalid_input"
+
+
+async def test_silence_is_a_success_without_segments() -> None:
+    silence = wav(samples([[]], 10))
+
+    async with serving(asr()) as whisperx, serving(qwen2_audio()) as qwen:
+        providers = {"whisperx": whisperx, "qwen2-audio": qwen}
+        async with executor(TRANSCRIPTION_PROVIDERS=",".join(providers), **urls(providers)) as transcription:
+            result = document(await transcription(job_with(silence)))
+
+    assert (result["text"], result["segments"]) == ("", [])
+    assert [attempt["status"] for attempt in result["attempts"]] == ["completed", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "category"),
+    [
+        ((refuses(503, "busy"), refuses(429, "slow down")), "provider_unavailable"),
+        ((refuses(503, "busy"), refuses(500, "broken")), "provider_error"),
+        ((refuses(400, "bad"), refuses(500, "broken")), "invalid_input"),
+        ((drops(), refuses(401, "no")), "provider_unavailable"),
+        ((body("<html>", content_type="text/html"), refuses(401, "no")), "invalid_response"),
+    ],
+)
+async def test_without_a_success_the_first_failure_that_is_not_the_provider_s_trouble_decides(
+    answers: tuple[Answer, Answer], category: str
+) -> None:
+    async with serving(asr()) as whisperx, serving(voxtral()) as vox:
+        whisperx.instead, vox.instead = answers
+        providers = {"whisperx": whisperx, "voxtral-small": vox}
+        async with executor(TRANSCRIPTION_PROVIDERS=ALL, **urls(providers)) as transcription:
+            failure = await failure_of(transcription, job_with())
+
+    assert failure.category == category
+    assert "whisperx: " in failure.message
+    assert "voxtral-small: " in failure.message
+
+
+async def test_a_job_whose_providers_are_not_set_up_is_released() -> None:
+    async with executor() as transcription:
+        failure = await failure_of(transcription, job_with())
+
+    assert failure.provider_trouble
+    assert failure.message == "whisperx: whisperx is not set up"
+
+
+async def test_a_recording_that_cannot_be_decoded_fails_the_job() -> None:
+    async with serving(asr()) as provider, executor_for(provider) as transcription:
+        failure = await failure_of(transcription, job_with(b"no recording"))
+
+    assert failure.category == "unsupported_audio"
+    assert provider.asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "routes", "answer"),
+    [
+        ("whisperx", asr(), hangs()),
+        ("whisperx", asr(), trickles(0.02)),
+        ("voxtral-small", voxtral(), hangs()),
+        ("voxtral-small", voxtral(), trickles(0.02, status=500)),
+    ],
+)
+async def test_a_provider_that_does_not_come_to_an_end_is_left_at_its_deadline(
+    name: str, routes: Routes, answer: Answer
+) -> None:
+    async with (
+        serving(routes) as provider,
+        executor_for(provider, name, TRANSCRIPTION_TIMEOUT="600ms") as transcription,
+    ):
+        provider.instead = answer
+        with anyio.fail_after(10):
+            failure = await failure_of(transcription, job_with())
+        with anyio.fail_after(1):
+            await provider.idle()
+
+    assert failure.category == "timeout"
+
+
+async def test_a_success_is_kept_when_the_job_s_own_limit_ends_a_later_provider() -> None:
+    async with serving(asr()) as whisperx, serving(voxtral()) as vox:
+        vox.instead = hangs()
+        providers = {"whisperx": whisperx, "voxtral-small": vox}
+        async with executor(TRANSCRIPTION_PROVIDERS=",".join(providers), **urls(providers)) as transcription:
+            with anyio.fail_after(10):
+                result = document(await transcription(job_with(timeout=2)))
+
+    assert [attempt["status"] for attempt in result["attempts"]] == ["completed", "failed"]
+    assert result["attempts"][1]["error"].startswith("timeout")
+
+
+@pytest.mark.parametrize(("name", "routes"), [("whisperx", asr()), ("voxtral-small", voxtral())])
+@pytest.mark.parametrize("answer", [hangs(), trickles()])
+async def test_cancelling_closes_the_connections_to_the_provider(name: str, routes: Routes, answer: Answer) -> None:
+    async with serving(routes) as provider, executor_for(provider, name) as transcription:
+        provider.instead = answer
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(transcription, job_with())
+            with anyio.fail_after(5):
+                await provider.called()
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(1):
+            await provider.idle()
+
+    assert provider.in_progress == 0
+
+
+@pytest.mark.parametrize("answer", [refuses(400, f"{KEY} is not Bearer other"), refuses(401, f"{KEY}"), body(KEY)])
+async def test_no_key_leaves_in_a_message(answer: Answer) -> None:
+    keys = {"WHISPERX_API_KEY": KEY, "AUDIO_LLM_API_KEY": KEY}
+    async with serving(asr()) as whisperx, serving(qwen2_audio()) as qwen, serving(voxtral()) as vox:
+        whisperx.instead = answer
+        vox.instead = answer
+        providers = {"whisperx": whisperx, "qwen2-audio": qwen, "voxtral-small": vox}
+        async with executor(TRANSCRIPTION_PROVIDERS=ALL, **urls(providers), **keys) as transcription:
+            result = await transcription(job_with())
+            failure = await failure_of(transcription, job_with(providers=["whisperx", "voxtral-small"]))
+
+    assert whisperx.heard[0].headers["Authorization"] == f"Bearer {KEY}"
+    assert vox.heard[0].headers["Authorization"] == f"Bearer {KEY}"
+    assert KEY not in str(result)
+    assert KEY not in repr(failure)
+
+
+async def test_every_call_is_observed_by_provider_and_outcome() -> None:
+    seen: list[tuple[str, str]] = []
+    async with serving(asr()) as whisperx, serving(voxtral()) as vox:
+        vox.instead = refuses(503, "busy")
+        settings = settings_of(TRANSCRIPTION_PROVIDERS=ALL, **urls({"whisperx": whisperx, "voxtral-small": vox}))
+        async with Transcription(settings, observe=lambda name, outcome, _: seen.append((name, outcome))) as execute:
+            await execute(job_with())
+
+    assert seen == [("whisperx", "ok"), ("voxtral-small", "provider_unavailable")]
+
+
+async def test_the_trace_is_handed_on() -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    job = job_with()
+    job = job_of(job.input, traceparent=trace)
+
+    async with serving(asr()) as provider, executor_for(provider) as transcription:
+        await transcription(job)
+
+    assert {asked.headers.get("traceparent") for asked in provider.asked} == {trace}
+
+
+async def test_an_answer_over_16_mib_is_refused() -> None:
+    async with serving(asr()) as provider, executor_for(provider) as transcription:
+        provider.instead = body(b" " * (16 * 1024 * 1024 + 1))
+        failure = await failure_of(transcription, job_with())
+
+    assert failure.category == "invalid_response"
+
+
+async def test_a_provider_that_is_not_there_is_unavailable() -> None:
+    async with executor(WHISPERX_URL="http://127.0.0.1:1") as transcription:
+        failure = await failure_of(transcription, job_with())
+
+    assert failure.category == "provider_unavailable"

@@ -1,0 +1,1 @@
+"""Recordings: where they come from, how they are decoded, and where they are cut."""
