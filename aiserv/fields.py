@@ -85,7 +85,18 @@ def parse_moment(value: object) -> datetime | timedelta:
         ) from None
 
 
-def _from(least: str, most: str) -> AfterValidator:
+def _duration_schema(low: timedelta, high: timedelta) -> dict[str, Any]:
+    return {
+        "description": "A Go duration such as 300ms, 2s, 5m or 1h30m; a number means seconds.",
+        "anyOf": [
+            {"type": "string", "format": "go-duration"},
+            {"type": "number", "minimum": low.total_seconds(), "maximum": high.total_seconds()},
+        ],
+        "examples": ["5m"],
+    }
+
+
+def _from(least: str, most: str) -> tuple[AfterValidator, WithJsonSchema]:
     """A range of durations, in words that are the bounds themselves."""
     low, high = parse_duration(least), parse_duration(most)
 
@@ -94,7 +105,7 @@ def _from(least: str, most: str) -> AfterValidator:
             raise PydanticCustomError("duration", f"must be from {least} to {most}")
         return duration
 
-    return AfterValidator(check)
+    return AfterValidator(check), WithJsonSchema(_duration_schema(low, high))
 
 
 def _like(pattern: str, words: str) -> tuple[AfterValidator, WithJsonSchema]:
@@ -144,15 +155,6 @@ def _flag(value: object) -> object:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
-DURATION_SCHEMA: Final[dict[str, Any]] = {
-    "description": "A Go duration such as 300ms, 2s, 5m or 1h30m; a number means seconds.",
-    "anyOf": [
-        {"type": "string", "pattern": r"^([0-9]+|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$"},
-        {"type": "number", "minimum": 0},
-    ],
-    "examples": ["5m"],
-}
-
 Item = TypeVar("Item")
 
 Time = Annotated[
@@ -160,19 +162,27 @@ Time = Annotated[
     PlainValidator(parse_time),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-Interval = Annotated[timedelta, PlainValidator(parse_interval), WithJsonSchema(DURATION_SCHEMA)]
+Interval = Annotated[timedelta, PlainValidator(parse_interval)]
 Moment = Annotated[
     datetime | timedelta,
     PlainValidator(parse_moment),
-    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, *DURATION_SCHEMA["anyOf"]]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "string", "format": "go-duration"},
+                {"type": "number", "minimum": 0},
+            ]
+        }
+    ),
 ]
 Id = Annotated[UUID, PlainValidator(parse_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 OwnerRef = Annotated[str, Field(max_length=500)]
-Delay = Annotated[Interval, _from("0s", "8784h")]
-Lease = Annotated[Interval, _from("1s", "24h")]
-ClaimWait = Annotated[Interval, _from("0s", "60s")]
-Wait = Annotated[Interval, _from("0s", "300s")]
+Delay = Annotated[Interval, *_from("0s", "8784h")]
+Lease = Annotated[Interval, *_from("1s", "24h")]
+ClaimWait = Annotated[Interval, *_from("0s", "60s")]
+Wait = Annotated[Interval, *_from("0s", "300s")]
 Attempt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Category = Annotated[
     str, *_like("[a-z][a-z0-9_]{0,63}", "a lower-case word of at most 64 letters, digits and underscores")

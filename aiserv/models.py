@@ -62,6 +62,16 @@ class Usage(Request):
 class NewJob(Request):
     """The fields of a job that its creator may set, all optional: what the items of a batch share."""
 
+    # What _one_time checks, for clients.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["run_at", "delay"],
+                "properties": {name: {"not": {"type": "null"}} for name in ("run_at", "delay")},
+            }
+        }
+    )
+
     owner_service: Name | None = None
     owner_ref: OwnerRef = ""
     task_type: Name | None = None

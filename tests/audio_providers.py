@@ -2,11 +2,9 @@
 
 import base64
 import json
-import wave
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import TypeAlias
 
 import anyio
@@ -14,7 +12,7 @@ from aiohttp import BodyPartReader, web
 from pydantic import JsonValue
 
 from tests.providers import Answer
-from tests.workers.audio.recordings import Word, heard_in
+from tests.workers.audio.recordings import Word, heard_in, seconds_of, shape_of, utterances_in
 
 MAX_FILE = 25 * 1024 * 1024  # VLLM_MAX_AUDIO_CLIP_FILESIZE_MB
 MAX_SECONDS = 600  # VLLM_MAX_AUDIO_DECODE_DURATION_S
@@ -34,7 +32,7 @@ class Asked:
     @property
     def seconds(self) -> float:
         """The length of the recording that came with it."""
-        return _seconds(self.audio)
+        return seconds_of(self.audio)
 
 
 Handler: TypeAlias = Callable[[Asked], Awaitable[web.Response]]
@@ -137,7 +135,7 @@ def qwen2_audio(says: Says = words_as_text, *, finish_reason: str = "stop") -> d
     async def chat(asked: Asked) -> web.Response:
         if refusal := _refused_by_vllm(asked.audio):
             return refusal
-        return _completion(says(heard_in(_mixed(asked.audio), only_seconds=30)), finish_reason)
+        return _completion(says(heard_in(asked.audio, only_seconds=30)), finish_reason)
 
     return {("POST", "/v1/chat/completions"): chat}
 
@@ -148,7 +146,7 @@ def voxtral(says: Says = words_as_text) -> dict[tuple[str, str], Handler]:
     async def chat(asked: Asked) -> web.Response:
         if refusal := _refused_by_vllm(asked.audio):
             return refusal
-        if _channels(asked.audio) > 1:
+        if shape_of(asked.audio)[0] > 1:
             return _error(400, "audio_array.ndim=2")
         return _completion(says(heard_in(asked.audio)))
 
@@ -157,7 +155,7 @@ def voxtral(says: Says = words_as_text) -> dict[tuple[str, str], Handler]:
             return refusal
         if asked.options.get("response_format") == "verbose_json":
             return _error(400, "Currently do not support verbose_json for mistralai/Voxtral")
-        text = says(heard_in(_mixed(asked.audio)))
+        text = says(heard_in(asked.audio))
         return _json({"text": text, "usage": {"type": "duration", "seconds": round(asked.seconds)}})
 
     return {("POST", "/v1/chat/completions"): chat, ("POST", "/v1/audio/transcriptions"): transcriptions}
@@ -165,14 +163,8 @@ def voxtral(says: Says = words_as_text) -> dict[tuple[str, str], Handler]:
 
 def segments_of(asked: Asked, *, speakers: bool = False) -> list[dict[str, JsonValue]]:
     """The words heard as whisperx gives them, in segments that end at a pause."""
-    groups: list[list[Word]] = []
-    for word in heard_in(_mixed(asked.audio)):
-        if groups and word.start - groups[-1][-1].start < 1:
-            groups[-1].append(word)
-        else:
-            groups.append([word])
     segments: list[dict[str, JsonValue]] = []
-    for at, group in enumerate(groups):
+    for at, group in enumerate(utterances_in(asked.audio)):
         segment: dict[str, JsonValue] = {
             "start": group[0].start,
             "end": round(group[-1].start + 0.4, 2),
@@ -212,7 +204,7 @@ def whisper_openai(
         if asked.options.get("response_format") == "verbose_json" and not verbose:
             return _error(400, "Currently do not support verbose_json for this model")
         if asked.options.get("response_format") != "verbose_json":
-            return _json({"text": words_as_text(heard_in(_mixed(asked.audio)))})
+            return _json({"text": words_as_text(heard_in(asked.audio))})
         speakers = asked.options.get("diarize") == "true"
         # Nyralei's: the segments lie one deeper.
         deep: JsonValue = {"segments": [*segments_of(asked, speakers=speakers)], "word_segments": []}
@@ -274,30 +266,12 @@ async def _asked(request: web.Request) -> Asked:
 def _refused_by_vllm(audio: bytes) -> web.Response | None:
     if len(audio) > MAX_FILE:
         return _error(400, "Maximum file size exceeded", param="audio_filesize_mb")
-    with wave.open(BytesIO(audio)) as file:
-        if file.getframerate() != 16_000:
-            return _error(500, "No module named 'torchaudio'")
-    seconds = _seconds(audio)
+    if shape_of(audio)[1] != 16_000:
+        return _error(500, "No module named 'torchaudio'")
+    seconds = seconds_of(audio)
     if seconds > MAX_SECONDS:
         return _error(400, f"Audio duration {seconds}s exceeds maximum allowed duration of {MAX_SECONDS}s")
     return None
-
-
-def _seconds(audio: bytes) -> float:
-    with wave.open(BytesIO(audio)) as file:
-        seconds: float = file.getnframes() / file.getframerate()
-    return seconds
-
-
-def _channels(audio: bytes) -> int:
-    with wave.open(BytesIO(audio)) as file:
-        channels: int = file.getnchannels()
-    return channels
-
-
-def _mixed(audio: bytes) -> bytes:
-    assert _channels(audio) == 1
-    return audio
 
 
 def _completion(text: str, finish_reason: str = "stop") -> web.Response:

@@ -17,7 +17,7 @@ REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
     "If-None-Match": {"description": "Answer 304 if the job is still at this version.", "schema": _ETAGS},
     "If-Match": {
         "description": "Refuse with 412 unless it is at one of these versions.",
-        "schema": {"type": "string", "pattern": r'^(\*|(W/)?"[!#-+\x2d-~]*")$', "examples": _ETAGS["examples"]},
+        "schema": {**_ETAGS, "format": "etags"},
     },
     "Last-Event-ID": {
         "description": "Resume behind this event; event resync says that this is not possible.",

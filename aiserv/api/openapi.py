@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import cache
 from inspect import getdoc
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -15,7 +15,7 @@ from aiserv import __version__
 from aiserv.answers import Health, ProblemAnswer
 from aiserv.api.headers import ANSWER_HEADERS, REQUEST_HEADERS
 from aiserv.api.routing import Route
-from aiserv.models import NewJob
+from aiserv.models import CreateJobs
 from aiserv.problems import TITLES
 
 WEB: Final = Path(__file__).parent.parent / "web"
@@ -31,6 +31,7 @@ PROBES: Final = {
     "/readyz": ("Say whether requests can be served, and why not.", Health, {200, 503}),
     "/metrics": ("Show the metrics for Prometheus.", None, {200}),
 }
+NDJSON: Final = "A job a line; what the jobs share stands in the query, as JSON where it is no text."
 Json = dict[str, Any]
 
 
@@ -80,8 +81,8 @@ def _operation(route: Route, routes: list[Route]) -> Json:
     if route.body:
         required = any(field.is_required() for field in route.body.model_fields.values())
         content = _json_content(route.body)
-        if "NewJob" in str(route.body.__mro__) and "defaults" in route.body.model_fields:
-            content["application/x-ndjson"] = {"schema": {"type": "string"}}
+        if route.body is CreateJobs:
+            content["application/x-ndjson"] = {"schema": {"type": "string", "description": NDJSON}}
         operation["requestBody"] = {"required": required, "content": content}
     return operation
 
@@ -108,19 +109,7 @@ def _path_parameters(route: Route) -> list[Json]:
 
 def _query_parameters(route: Route) -> list[Json]:
     properties = _plain(route.query.model_json_schema())["properties"] if route.query.model_fields else {}
-    extra: Json = {}
-    if route.body and "defaults" in route.body.model_fields:
-        extra = NewJob.model_json_schema()["properties"]
-    known = [{"name": name, "in": "query", "schema": _of_query(schema)} for name, schema in properties.items()]
-    return known + [
-        {
-            "name": name,
-            "in": "query",
-            "description": "For application/x-ndjson only: a default of all lines, as JSON where it is no text.",
-            "schema": {"type": "string"},
-        }
-        for name in extra
-    ]
+    return [{"name": name, "in": "query", "schema": _of_query(schema)} for name, schema in properties.items()]
 
 
 def _of_query(schema: Json) -> Json:
@@ -128,8 +117,12 @@ def _of_query(schema: Json) -> Json:
     kinds = [kind for kind in schema.get("anyOf", []) if kind.get("type") != "null"]
     lists = [kind for kind in kinds if kind.get("type") == "array"]
     chosen = (lists or kinds)[:1] if len(kinds) <= 2 else []  # noqa: PLR2004 - a value or a list of such
-    rest = {key: value for key, value in schema.items() if key not in {"anyOf", "default", "title"}}
-    return {**rest, **chosen[0]} if chosen else {**rest, **({"anyOf": kinds} if kinds else {})}
+    merged = {**schema, **chosen[0]} if chosen else {**schema, "anyOf": kinds}
+    if not chosen and not kinds:
+        return schema
+    # How many values a query may have, the length of its line decides.
+    dropped = {"maxItems"} | ({"anyOf"} if chosen else set())
+    return {key: value for key, value in merged.items() if key not in dropped}
 
 
 def _header_parameters(route: Route) -> list[Json]:
@@ -175,7 +168,8 @@ def _schemas(routes: list[Route]) -> Json:
     bodies: set[type[BaseModel]] = {route.body for route in routes if route.body}
     answers = {model for route in routes for model in route.answers.values() if not isinstance(model, str)}
     models = sorted(bodies | answers | {Health, ProblemAnswer}, key=lambda model: model.__name__)
-    _, document = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
+    wanted: list[tuple[Any, Literal["validation"]]] = [(model, "validation") for model in models]
+    _, document = models_json_schema(wanted, ref_template=REFERENCE)
     schemas: Json = _plain(document["$defs"])
     shown = {model.__name__ for model in bodies} | {"NewJob", "CreateJob", "Usage", "SettleCompletion", "SettleFailure"}
     for name, schema in schemas.items():
@@ -191,8 +185,8 @@ def _plain(schema: Any) -> Any:  # noqa: ANN401 - JSON
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    noise = [key for key in ("title", "default") if key in schema and isinstance(schema[key], str | None)]
-    return {key: _plain(value) for key, value in schema.items() if key not in noise}
+    noise = {("title", str), ("default", type(None))}
+    return {key: _plain(value) for key, value in schema.items() if (key, type(value)) not in noise}
 
 
 def text_of(table: Iterable[Route]) -> str:

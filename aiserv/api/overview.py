@@ -1,17 +1,21 @@
 """Queues, workers and numbers over HTTP."""
 
+from typing import Final
+
 from aiohttp import web
 
 from aiserv.answers import QueueAnswer, QueuesAnswer, StatsAnswer, WorkersAnswer
 from aiserv.api.answers import json_response
 from aiserv.api.app_keys import DATABASE
 from aiserv.api.preconditions import wanted_versions
-from aiserv.api.requests import parse, query
+from aiserv.api.requests import invalid, parse, query
 from aiserv.api.routing import Routes
 from aiserv.filters import Stats
 from aiserv.models import SetQueue
 
 routes = Routes()
+
+MOST_CHARACTERS: Final = 200
 
 
 @routes.add("GET", "/api/v1/queues", {200: QueuesAnswer})
@@ -25,7 +29,7 @@ async def list_queues(request: web.Request) -> web.Response:
 @routes.add("GET", "/api/v1/queues/{model_profile}", {200: QueuesAnswer}, answer_headers=["ETag"])
 async def get_queue(request: web.Request) -> web.Response:
     """A model profile with its task types, or one of them; slashes in names as %2F."""
-    queues, version = await request.app[DATABASE].list_queues(**request.match_info)
+    queues, version = await request.app[DATABASE].list_queues(*queue_name(request))
     return json_response(f'{{"queues":{queues}}}', headers={"ETag": f'"{version}"'})
 
 
@@ -49,10 +53,18 @@ async def get_queue(request: web.Request) -> web.Response:
 )
 async def set_queue(request: web.Request) -> web.Response:
     """Pause a queue, resume it, or set its limits; what is left out stays, null lifts."""
-    model_profile, task_type = request.match_info["model_profile"], request.match_info.get("task_type")
+    model_profile, task_type = queue_name(request)
     _, settings = await parse(SetQueue, request)
     queue, version = await request.app[DATABASE].set_queue(model_profile, task_type, settings, wanted_versions(request))
     return json_response(queue, headers={"ETag": f'"{version}"'})
+
+
+def queue_name(request: web.Request) -> tuple[str, str | None]:
+    """Model profile and task type in the path. Raises Problem `invalid_request` for names that are too long."""
+    for name, value in request.match_info.items():
+        if len(value) > MOST_CHARACTERS:
+            raise invalid([{"field": name, "message": f"must have at most {MOST_CHARACTERS} characters"}])
+    return request.match_info["model_profile"], request.match_info.get("task_type")
 
 
 @routes.add("GET", "/api/v1/workers", {200: WorkersAnswer})

@@ -23,14 +23,16 @@ def has_version(request: web.Request, version: str) -> bool:
 
 def wanted_versions(request: web.Request) -> list[str] | None:
     """The versions that `If-Match` names; None without it, or for any. Raises Problem for what is no ETag."""
-    header = ",".join(request.headers.getall("If-Match", []))
-    if header.strip() in {"", "*"}:
+    if "If-Match" not in request.headers:
+        return None
+    header = ",".join(request.headers.getall("If-Match"))
+    if header.strip() == "*":
         return None
     # Weak ones never match: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1
-    versions = [given for given, is_weak in _versions(header) if not is_weak]
-    if not _versions(header):
+    versions = _versions(header)
+    if len(versions) < len(header.split(",")):
         raise invalid([{"field": "If-Match", "message": 'must be ETags like "pe-0-1717922952000000"'}])
-    return versions
+    return [given for given, is_weak in versions if not is_weak]
 
 
 def _versions(header: str) -> list[tuple[str, bool]]:

@@ -198,8 +198,12 @@ def scan(path: str, kind: str, out: BinaryIO) -> None:
         found.finish(channels)
         _refuse_damaged(decoder, path, found.frames / RATE)
         voices = 1 if channels == 1 or found.same() else 2
-    out.write(json.dumps({"frames": found.frames, "channels": channels, "voices": voices}).encode())
-    out.write(b"\n")
+    if len(kept) > KEPT:
+        kept.clear()
+    elif voices < channels:
+        kept = bytearray(array("h", bytes(kept))[::channels].tobytes())
+    facts = {"frames": found.frames, "channels": channels, "voices": voices, "samples": len(kept)}
+    out.write(json.dumps(facts).encode() + b"\n" + kept)
     out.writelines(loudness.tobytes() for loudness in found.loudness[:voices])
 
 

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
@@ -151,7 +152,8 @@ class Transcription:
     async def _transcript(self, provider: Provider, recording: Recording, wanted: Wanted, limit: float) -> Transcript:
         # A deadline for all calls together: a client's own timeouts are for each read.
         with anyio.move_on_after(limit):
-            return await provider.transcribe(recording, wanted)
+            transcript = await provider.transcribe(recording, wanted)
+            return replace(transcript, language=transcript.language or wanted.language)
         raise Failure("timeout", f"the provider did not finish within {limit:g} s")
 
     def _limit(self, end: float) -> float:

@@ -112,6 +112,30 @@ def heard_in(audio: bytes, *, only_seconds: float | None = None) -> list[Word]:
         return words_in(file.readframes(frames), rate)
 
 
+def utterances_in(audio: bytes) -> list[list[Word]]:
+    """The words in a mono WAV file, those together between which nobody pauses for a second."""
+    heard: list[list[Word]] = []
+    for word in heard_in(audio):
+        if heard and word.start - heard[-1][-1].start < 1:
+            heard[-1].append(word)
+        else:
+            heard.append([word])
+    return heard
+
+
+def seconds_of(audio: bytes) -> float:
+    """The length of a WAV file."""
+    with wave.open(BytesIO(audio)) as file:
+        seconds: float = file.getnframes() / file.getframerate()
+    return seconds
+
+
+def shape_of(audio: bytes) -> tuple[int, int]:
+    """The channels and the rate of a WAV file."""
+    with wave.open(BytesIO(audio)) as file:
+        return file.getnchannels(), file.getframerate()
+
+
 def words_in(sound: bytes, rate: int = 16_000) -> list[Word]:
     """The words in samples of one voice: the rate at which a tone crosses zero tells which it is."""
     step = rate // 50

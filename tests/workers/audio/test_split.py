@@ -51,15 +51,15 @@ def assert_same(heard: list[Word], said: list[Word]) -> None:
     assert all(abs(one.start - other.start) < 0.15 for one, other in zip(heard, said, strict=True))
 
 
-@pytest.mark.parametrize("longest", [5.0, 28.0, 590.0])
+@pytest.mark.parametrize("longest", [5.0, 28.0])
 async def test_speech_without_pauses_is_cut_between_words(longest: float, tmp_path: Path) -> None:
-    said = without_pause(120)
+    said = without_pause(60)
 
-    pieces = await pieces_of(tmp_path, [said], 120, longest=longest)
+    pieces = await pieces_of(tmp_path, [said], 60, longest=longest)
 
     assert_same(words_of(pieces), said)
     assert max(piece.seconds for piece, _ in pieces) <= longest
-    assert len(pieces) <= 120 / (longest * 0.75) + 1
+    assert len(pieces) <= 60 / (longest * 0.75) + 1
 
 
 async def test_a_piece_ends_where_the_speaker_pauses(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ async def test_without_regard_for_pauses_there_are_as_few_pieces_as_possible(tmp
     assert len(pieces) == 1
 
 
-@pytest.mark.parametrize("noise", [0, 4, 60, 300])
+@pytest.mark.parametrize("noise", [0, 60, 300])
 async def test_noise_on_the_line_hides_no_word(noise: int, tmp_path: Path) -> None:
     said = utterances(60, first=2, every=6)
 

@@ -126,12 +126,12 @@ def test_parts_are_joined_by_time() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("Алло.", "Алло."),
-        ("```\nАлло.\n```", "Алло."),
-        ("The original content of this audio is: 'Алло.'", "Алло."),
+        ("Добрый день.", "Добрый день."),
+        ("```text\n Добрый день.\n```", "Добрый день."),
+        ("The original content of this audio is: 'Добрый день.'", "Добрый день."),
         ('Transcription: "Алло."', "Алло."),
         ("«Алло.»", "Алло."),
-        ("<|ru|>Алло.", "Алло."),
+        ("<|ru|>Добрый день.", "Добрый день."),
         ('"Да", сказал он. "Нет"', '"Да", сказал он. "Нет"'),
         ("The content is king.", "The content is king."),
         ("", ""),

@@ -36,14 +36,15 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whisperx_server, "POLL_SECONDS", 0.01)
 
 
-@pytest.mark.parametrize("described", [True, False])
 @pytest.mark.parametrize(
-    ("routes", "path"),
+    ("routes", "path", "described"),
     [
-        (asr(), "/asr"),
-        (whisper_openai(), "/v1/audio/transcriptions"),
-        (tasks(), "/speech-to-text"),
-        ({**whisper_openai(), **asr()}, "/asr"),
+        (asr(), "/asr", True),
+        (whisper_openai(), "/v1/audio/transcriptions", True),
+        (tasks(), "/speech-to-text", True),
+        ({**whisper_openai(), **asr()}, "/asr", True),
+        (whisper_openai(), "/v1/audio/transcriptions", False),
+        (tasks(), "/speech-to-text", False),
     ],
 )
 async def test_the_dialect_of_a_server_is_found_out(routes: Routes, path: str, described: bool) -> None:  # noqa: FBT001
@@ -207,10 +208,12 @@ async def test_the_least_busy_instance_takes_the_next_recording() -> None:
 
 
 async def test_an_instance_that_is_not_there_leaves_the_work_to_the_other() -> None:
-    async with serving(asr()) as provider:
-        async with executor(WHISPERX_URL=f"http://127.0.0.1:1,{provider.url}") as transcription:
-            for _ in range(2):
-                await transcription(job_with())
+    async with (
+        serving(asr()) as provider,
+        executor(WHISPERX_URL=f"http://127.0.0.1:1,{provider.url}") as transcription,
+    ):
+        for _ in range(2):
+            await transcription(job_with())
 
     assert len(provider.heard) == 2
 
