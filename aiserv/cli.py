@@ -72,18 +72,20 @@ def serve() -> None:
 
 @app.command()
 def worker(
-    kinds: Annotated[list[str] | None, typer.Argument(help="llm; without it, what is configured.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Argument(help="llm or transcription; without it, what is configured.")
+    ] = None,
 ) -> None:
     """Run a worker that claims jobs and calls models."""
-    for kind in kinds or []:
-        if kind != "llm":
-            _fail(Exit.USAGE, f"there is no worker {kind}; there is: llm")
-    settings = _settings()
-    from workers.process import llm_base_url, work  # noqa: PLC0415
+    from workers.process import Kind, choose_kind, work  # noqa: PLC0415
 
-    _or_usage(lambda: llm_base_url(settings))
+    for kind in kinds or []:
+        if kind not in list(Kind):
+            _fail(Exit.USAGE, f"there is no worker {kind}; there are: {', '.join(Kind)}")
+    settings = _settings()
+    _or_usage(lambda: choose_kind(settings, kinds or []))
     _migrate_on_start(settings)
-    _run(lambda stop: work(settings, stop))
+    _run(lambda stop: work(settings, stop, kinds or []))
 
 
 @app.command()

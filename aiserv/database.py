@@ -104,7 +104,9 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
             select
                 coalesce(claimed.jobs, '[]'),
                 coalesce(claimed.inputs, '{}'),
-                aiserv.seconds_until(aiserv.next_wake(task_types => %(task_types)s, model_profiles => %(model_profiles)s))
+                aiserv.seconds_until(
+                    aiserv.next_wake(task_types => %(task_types)s, model_profiles => %(model_profiles)s)
+                )
             from (
                 select
                     array_agg(job.input::text) as inputs,

@@ -266,6 +266,16 @@ class TranscriptionSettings(_Group):
     audio_max_bytes: Size = ByteSize(256 * MIB)
     audio_url_allowed_hosts: Listed[AllowedHost] = ()
 
+    @property
+    def configured(self) -> bool:
+        """Whether any provider has a URL."""
+        return any((self.whisperx_url, self.qwen_audio_base_url, self.voxtral_base_url))
+
+    @property
+    def secrets(self) -> list[str]:
+        keys = (self.whisperx_api_key, self.qwen_audio_api_key, self.voxtral_api_key)
+        return [key.get_secret_value() for key in keys if key is not None]
+
 
 class WorkerSettings(_Group):
     """A worker process: its name, its port, how it claims, holds and gives back."""

@@ -19,9 +19,7 @@ _routes: Final = web.RouteTableDef()
 
 
 @asynccontextmanager
-async def stand_in_provider(
-    model: str, host: str = "127.0.0.1", port: int = 0
-) -> AsyncIterator[str]:
+async def stand_in_provider(model: str, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Serve chat completions for `model`, by no model; gives the base URL, `http://…/v1`.
 
     Answers repeat the caller's last words, as JSON if `response_format` asks for it (of no schema).

@@ -147,16 +147,12 @@ def body(
     raw = text.encode() if isinstance(text, str) else text
 
     async def reply(_request: web.Request) -> web.StreamResponse:
-        return web.Response(
-            status=status, body=raw, headers={"Content-Type": content_type, **(headers or {})}
-        )
+        return web.Response(status=status, body=raw, headers={"Content-Type": content_type, **(headers or {})})
 
     return Answer(reply)
 
 
-def refuses(
-    status: int, said: JsonValue = None, *, headers: Mapping[str, str] | None = None
-) -> Answer:
+def refuses(status: int, said: JsonValue = None, *, headers: Mapping[str, str] | None = None) -> Answer:
     """An error with this JSON body, or `{"error": {"message": said}}` for a text."""
     error = {"error": {"message": said}} if isinstance(said, str) else said
     return body(json.dumps(error), status=status, headers=headers)

@@ -24,6 +24,7 @@ IMPORTERS = {
         "workers.status",
     },
     "openai": {"workers.executors"},
+    "av": {"workers.audio.decoder"},
 }
 
 

@@ -1,8 +1,11 @@
 """A worker process: what it opens, what runs in it, and how it drains."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Final
 
 import anyio
@@ -12,8 +15,10 @@ from aiserv.database import Database, passwords
 from aiserv.metrics import WorkerMetrics
 from aiserv.serving import serving
 from aiserv.settings import Settings, SettingsError
+from workers.executors import Executor
 from workers.executors.chat import Chat
 from workers.executors.observed import observed
+from workers.executors.reporting import reporting
 from workers.status import status_application
 from workers.worker import Worker
 
@@ -24,23 +29,60 @@ RELEASE_SECONDS: Final = 5.0
 LEASE_STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
 
 
-def llm_base_url(settings: Settings) -> str:
-    """Where chat jobs go. Raises SettingsError without LLM_BASE_URL: nothing leaves for where nobody said."""
-    if settings.llm.base_url is None:
+@dataclass(frozen=True)
+class Hands:
+    """What a worker takes, what it does with it, and which secrets it must keep while doing so."""
+
+    task_types: list[str]
+    model_profiles: list[str]
+    execute: Executor
+    secrets: list[str]
+
+
+class Kind(StrEnum):
+    """What a worker process does."""
+
+    LLM = "llm"
+    TRANSCRIPTION = "transcription"
+
+
+def choose_kind(settings: Settings, kinds: Sequence[str]) -> Kind:
+    """The kind named, or without a name the one that is configured.
+
+    Raises SettingsError when it is not configured (nothing leaves for where nobody said), or when none or several
+    are meant: a process does one kind, so that a burst of one never takes the slots of the other.
+    """
+    llm, transcription = settings.llm.base_url is not None, bool(settings.transcription.configured)
+    meant = [Kind(kind) for kind in kinds] or [
+        kind for kind, configured in ((Kind.LLM, llm), (Kind.TRANSCRIPTION, transcription)) if configured
+    ]
+    if (meant == [Kind.LLM] and not llm) or not meant:
         raise SettingsError("LLM_BASE_URL: must be set to the URL of an OpenAI-compatible server")
-    return settings.llm.base_url
+    if meant == [Kind.TRANSCRIPTION] and not transcription:
+        raise SettingsError("WHISPERX_URL, QWEN_AUDIO_BASE_URL or VOXTRAL_BASE_URL: one must be set")
+    if len(meant) > 1:
+        raise SettingsError(
+            "a worker process does one kind: start `aiserv worker llm` and `aiserv worker transcription`"
+        )
+    return meant[0]
 
 
 async def work(
-    settings: Settings, stop: anyio.Event, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
+    settings: Settings,
+    stop: anyio.Event,
+    kinds: Sequence[str] = (),
+    *,
+    task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Work off chat jobs until `stop` is set, then drain. Started with the port of its status.
+    """Work off the jobs of a kind until `stop` is set, then drain. Started with the port of its status.
 
-    Raises SettingsError without DATABASE_URL or LLM_BASE_URL, and ServingError when the port cannot be listened on.
+    Raises SettingsError as `choose_kind` does and without DATABASE_URL, and ServingError when the port cannot be
+    listened on.
     """
+    kind = choose_kind(settings, kinds)
     host, port = settings.worker.http_host, settings.worker.http_port
     async with AsyncExitStack() as stack:
-        worker = await _open_worker(settings, stack)
+        worker = await _open_worker(settings, kind, stack)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         status = status_application(worker, settings.worker)
         async with serving(status, host, port, shutdown_timeout=timedelta(seconds=1)) as bound_port:
@@ -58,32 +100,54 @@ async def work(
     )
 
 
-async def _open_worker(settings: Settings, stack: AsyncExitStack) -> Worker:
-    llm, url = settings.llm, settings.database.url
+async def _open_worker(settings: Settings, kind: Kind, stack: AsyncExitStack) -> Worker:
+    url, slots = settings.database.url, settings.worker.claim_limit
     metrics = WorkerMetrics()
-    slots = settings.worker.claim_limit
-    api_key = llm.api_key.get_secret_value() if llm.api_key else None
-    chat = await stack.enter_async_context(
-        Chat(base_url=llm_base_url(settings), api_key=api_key, model=llm.model, timeout=llm.timeout)
-    )
     # One connection claims, one settles; more only for releases.
     size = max(min(slots, settings.database.pool_size), 2)
     database = await stack.enter_async_context(Database.open(url, size=size, name="aiserv worker"))
     lease_database = await stack.enter_async_context(
         Database.open(url, size=1, name="aiserv worker leases", statement_timeout=LEASE_STATEMENT_TIMEOUT)
     )
+    hands = await (
+        _chat(settings, stack, metrics) if kind is Kind.LLM else _transcription(settings, stack, database, metrics)
+    )
     return Worker(
         worker_id=settings.worker.id,
-        task_types=list(chat.task_types),
-        model_profiles=[llm.model],
-        execute=observed("llm", chat, metrics),
+        task_types=hands.task_types,
+        model_profiles=hands.model_profiles,
+        execute=hands.execute,
         database=database,
         lease_database=lease_database,
         metrics=metrics,
         slots=slots,
         poll_interval=settings.worker.poll_interval.total_seconds(),
         lease=settings.worker.lease_timeout,
-        secrets=[*([api_key] if api_key else []), *passwords(url)],
+        secrets=[*hands.secrets, *passwords(url)],
+    )
+
+
+async def _chat(settings: Settings, stack: AsyncExitStack, metrics: WorkerMetrics) -> Hands:
+    llm = settings.llm
+    api_key = llm.api_key.get_secret_value() if llm.api_key else None
+    chat = await stack.enter_async_context(
+        Chat(base_url=llm.base_url or "", api_key=api_key, model=llm.model, timeout=llm.timeout)
+    )
+    return Hands(list(chat.task_types), [llm.model], observed("llm", chat, metrics), [api_key] if api_key else [])
+
+
+async def _transcription(
+    settings: Settings, stack: AsyncExitStack, database: Database, metrics: WorkerMetrics
+) -> Hands:
+    # Imported here: decoders and their processes are no business of a chat worker.
+    from workers.executors.transcription import Transcription  # noqa: PLC0415
+
+    transcription = await stack.enter_async_context(
+        Transcription(settings.transcription, observe=metrics.provider_request)
+    )
+    execute = reporting(transcription, database)
+    return Hands(
+        list(transcription.task_types), list(transcription.model_profiles), execute, settings.transcription.secrets
     )
 
 

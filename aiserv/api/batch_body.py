@@ -1,7 +1,6 @@
 """What the body of a batch says, as JSON or a job a line; checked as a whole before anything is stored."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from aiserv.api.json_text import read_text, refuse_repeated
 from aiserv.api.requests import error_list, invalid, query, read_body, read_bytes, roomy
+from aiserv.fields import time_text
 from aiserv.models import BatchQuery, CreateJob, NewJob
 from aiserv.problems import Problem
 
@@ -24,10 +24,14 @@ JSON_FIELDS: Final = {"input", "metadata", "priority", "max_attempts", "timeout_
 
 @dataclass(frozen=True)
 class Batch:
-    """A checked batch: the text that PostgreSQL takes it from, and task type and model profile of each job."""
+    """A checked batch: the text that PostgreSQL takes it from, and task type and model profile of each job.
+
+    `times` has `run_at` and `delay` of each job that has one, as a JSON object; it is None when no job has any.
+    """
 
     text: str
     kinds: list[tuple[str, str]]
+    times: list[str | None] | None
     query: BatchQuery
 
 
@@ -71,31 +75,46 @@ def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401
         raise invalid([{"field": "defaults", "message": "must be an object"}])
     beside = {name: value for name, value in body.items() if name not in {"jobs", "defaults"}}
     errors = [
-        *_errors(NewJob, beside),
-        *({**error, "field": f"defaults.{error['field']}"} for error in _errors(NewJob, defaults)),
+        *_errors(beside),
+        *({**error, "field": f"defaults.{error['field']}"} for error in _errors(defaults)),
     ]
     if errors:
         raise invalid(errors)
     shared = _merged(beside, defaults)
-    if errors := [error for index, job in enumerate(jobs) for error in _item_errors(shared, job, index)]:
+    checked = [_checked_item(shared, job, index) for index, job in enumerate(jobs)]
+    if errors := [error for item in checked if isinstance(item, list) for error in item]:
         raise invalid(errors)
     if len(text) + _inherited_bytes(shared, jobs) > MAX_MERGED_BYTES:
         raise Problem("payload_too_large", "the batch has over 256 MiB with what its jobs share written into each")
-    named = [{**shared, **job} for job in jobs]
-    return Batch(text, [(job["task_type"], job["model_profile"]) for job in named], wanted)
+    items = [item for item in checked if isinstance(item, CreateJob)]
+    times = [_times(item) for item in items]
+    kinds = [(item.task_type, item.model_profile) for item in items]
+    return Batch(text, kinds, times if any(times) else None, wanted)
 
 
-def _item_errors(shared: dict[str, Any], job: object, index: int) -> Iterator[dict[str, Any]]:
+def _checked_item(shared: dict[str, Any], job: object, index: int) -> CreateJob | list[dict[str, Any]]:
     if not isinstance(job, dict):
-        return iter([{"index": index, "field": "", "message": "must be an object"}])
-    return _errors(CreateJob, {**shared, **job}, index)
-
-
-def _errors(model: type[NewJob], value: dict[str, Any], index: int | None = None) -> Iterator[dict[str, Any]]:
+        return [{"index": index, "field": "", "message": "must be an object"}]
     try:
-        model.model_validate(value)
+        return CreateJob.model_validate({**shared, **job})
     except ValidationError as error:
-        yield from error_list(error.errors(), index)
+        return error_list(error.errors(), index)
+
+
+def _times(job: CreateJob) -> str | None:
+    """PostgreSQL reads neither all of Go's durations nor all time zones of RFC 3339."""
+    if job.run_at is None and job.delay is None:
+        return None
+    delay = None if job.delay is None else f"{job.delay.total_seconds()} seconds"
+    return json.dumps({"run_at": time_text(job.run_at), "delay": delay})
+
+
+def _errors(shared: dict[str, Any]) -> list[dict[str, Any]]:
+    try:
+        NewJob.model_validate(shared)
+    except ValidationError as error:
+        return error_list(error.errors())
+    return []
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

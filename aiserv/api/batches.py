@@ -38,7 +38,7 @@ async def create_jobs(request: web.Request) -> web.Response:
     with_jobs = batch.query.returned is None and len(batch.kinds) <= MAX_JOBS_SHOWN
     database = request.app[DATABASE]
     batch_id = await database.new_id()
-    jobs = await database.create_jobs(batch.text, batch_id, with_jobs=with_jobs)
+    jobs = await database.create_jobs(batch.text, batch.times, batch_id, with_jobs=with_jobs)
     count_created(request, batch, jobs)
     text = await anyio.to_thread.run_sync(batch_json, batch_id, jobs)
     return json_response(text, status=201)

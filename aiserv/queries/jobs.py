@@ -51,11 +51,12 @@ class JobQueries(Queries):
         return ShownJob(*shown), new
 
     async def create_jobs(
-        self, body: str, batch_id: UUID, *, with_jobs: bool
+        self, body: str, times: list[str | None] | None, batch_id: UUID, *, with_jobs: bool
     ) -> list[tuple[UUID, JobJson | None, bool]]:
         """The jobs of a batch in input order: id, the job if it is wanted, and whether it is new.
 
-        `body` is the text of a request: `jobs`, over `defaults`, over the fields beside them.
+        `body` is the text of a request: `jobs`, over `defaults`, over the fields beside them. `times` has for some jobs
+        a JSON object that replaces their `run_at` and `delay`.
         """
         return await self._rows(
             """
@@ -74,11 +75,34 @@ class JobQueries(Queries):
                     coalesce(request.body -> 'defaults', '{}')
                 )::text, '{}')::json as defaults
             ) as shared
+            cross join lateral (
+                select json_agg(
+                    case
+                        when times.text is null then item.value
+                        else (
+                            select json_object_agg(field.key, field.value)
+                            from (
+                                select own.key, own.value
+                                from json_each(item.value) as own
+                                where own.key not in ('run_at', 'delay')
+                                union all
+                                select given.key, given.value from json_each(times.text::json) as given
+                            ) as field
+                        )
+                    end
+                    order by item.ordinality
+                ) as jobs
+                from json_array_elements(request.body -> 'jobs') with ordinality as item
+                join unnest(%(times)s::text[]) with ordinality as times(text, ordinality)
+                    on times.ordinality = item.ordinality
+            ) as timed
             cross join lateral aiserv.create_jobs(
-                jobs => request.body -> 'jobs', defaults => shared.defaults, batch_id => %(batch_id)s
+                jobs => case when %(times)s::text[] is null then request.body -> 'jobs' else timed.jobs end,
+                defaults => shared.defaults,
+                batch_id => %(batch_id)s
             ) as job
             """,
-            {"body": body, "batch_id": batch_id, "with_jobs": with_jobs},
+            {"body": body, "times": times, "batch_id": batch_id, "with_jobs": with_jobs},
         )
 
     async def new_id(self) -> UUID:

@@ -11,12 +11,11 @@ import anyio
 from anyio.abc import TaskStatus
 
 from aiserv.serving import serving
-from aiserv.settings import go_duration
+from aiserv.settings import SidecarSettings, go_duration
 from aiserv.sidecar.app import sidecar_application
 from aiserv.sidecar.containers import Containers
 from aiserv.sidecar.gpus import Gpus
 from aiserv.sidecar.sampler import Row, Sample, Sampler
-from aiserv.settings import SidecarSettings
 from aiserv.sidecar.vllm import Vllm
 from aiserv.sidecar.whisperx import WhisperX
 

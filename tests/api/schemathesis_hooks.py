@@ -19,20 +19,23 @@ schemathesis.openapi.format("etags", strategies.sampled_from(["*", '"a"', 'W/"a"
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:  # noqa: ANN401 - schemathesis has no public types
-    """Wait for nothing; keep lines short; and write integers as integers: JSON Schema takes 1.0 for one, and we do not."""
+    """Wait for nothing; keep lines short; and write integers as such: JSON Schema takes 1.0 for one, we do not."""
+    if isinstance((case.query or {}).get("cursor"), str):
+        del case.query["cursor"]
     for name, values in (case.query or {}).items():
         case.query[name] = values[:MOST_VALUES] if isinstance(values, list) else values
     case.body = body = _with_integers(case.body)
     if not isinstance(body, dict):
         return
-    if _is_duration(body.get("wait")):
+    if isinstance(body.get("wait"), str) or _is_duration(body.get("wait")):
         body["wait"] = "0s"
     if isinstance(body.get("idempotency_key"), str) and "Idempotency-Key" in (case.headers or {}):
         body["idempotency_key"] = case.headers["Idempotency-Key"]
     # A delay in one place and a run_at in another meet in a job.
-    for shared in (body, body.get("defaults")) if "jobs" in body else ():
-        if isinstance(shared, dict) and _is_duration(shared.get("delay")):
-            del shared["delay"]
+    jobs = body.get("jobs")
+    for part in (body, body.get("defaults"), *jobs) if isinstance(jobs, list) else ():
+        if isinstance(part, dict) and _is_duration(part.get("delay")):
+            del part["delay"]
 
 
 def _is_duration(value: object) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import JsonValue
 
 from aiserv.answers import BatchAnswer, CreatedBatch
+from aiserv.fields import parse_time
 from tests.api.client import CHAT, Answer, Api
 from tests.api.test_create import EXACT
 
@@ -56,6 +57,36 @@ async def test_inputs_merge_key_by_key_with_their_text_intact(api: Api) -> None:
     assert '"user" : 1e400' in answer.text
     assert '"seed" : 1.50' in answer.text
     assert (second["input"], third["input"]) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ({"delay": "1h30m"}, 5400),
+        ({"delay": 1e3}, 1000),
+        ({"delay": "2500000ns"}, 0.0025),
+        ({"delay": "250\u00b5s"}, 0.00025),
+    ],
+)
+async def test_times_mean_the_same_in_a_batch_as_alone(api: Api, fields: dict[str, JsonValue], seconds: float) -> None:
+    body: dict[str, JsonValue] = {**CHAT, "jobs": [{**fields, "input": {"a": 1.50}}, {}]}
+    data = json.dumps(body).replace("1.5", "1.50").encode()
+
+    answer = await api.send("POST", "jobs/batch", data=data)
+
+    first, second = checked(answer)["jobs"]
+    waits = parse_time(first["run_at"]) - parse_time(first["created_at"])
+    assert waits.total_seconds() == pytest.approx(seconds, abs=1e-6)
+    assert second["run_at"] == second["created_at"]
+    assert '"input":{"a": 1.50}' in answer.text
+
+
+async def test_any_time_zone_is_taken_in_a_batch_and_alone(api: Api) -> None:
+    moment: dict[str, JsonValue] = {"run_at": "2031-01-02T03:04:05+23:59"}
+
+    (job,) = checked(await api.post("jobs/batch", {**CHAT, "defaults": moment, "jobs": [{}]}))["jobs"]
+
+    assert job["run_at"] == (await api.create(**moment))["run_at"] == "2031-01-01T03:05:05.000000Z"
 
 
 async def test_a_batch_can_be_asked_for_ids_only(api: Api) -> None:

@@ -8,7 +8,6 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # PyYAML comes without types
 
 from aiserv.settings import Settings
-from aiserv.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "ai-server"
 README = (FOLDER / "README.md").read_text()

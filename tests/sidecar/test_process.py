@@ -12,9 +12,8 @@ import anyio
 import pytest
 from aiohttp import web
 
-from aiserv.settings import SettingsError
+from aiserv.settings import Settings, SettingsError, SidecarSettings
 from aiserv.sidecar.process import watch
-from aiserv.settings import Settings, SidecarSettings
 from tests.providers import Answer, body, hangs
 from tests.sidecar.pages import fake_server, nobody
 from tests.sidecar.test_servers import METRICS

@@ -8,10 +8,9 @@ import pytest
 
 from aiserv import infra
 from aiserv.infra import InfraStatus
-from aiserv.settings import Settings
+from aiserv.settings import Settings, SidecarSettings
 from aiserv.shared import Shared
 from aiserv.sidecar.process import watch
-from aiserv.settings import SidecarSettings
 from tests.providers import Answer, body, drops, hangs, refuses
 from tests.sidecar.pages import fake_server, http_client, nobody
 

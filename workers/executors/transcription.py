@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -16,6 +16,7 @@ from workers.audio.addresses import AllowedHosts
 from workers.audio.decode import Recording, probe
 from workers.audio.sources import Limits, Source, stored
 from workers.executors import Outcome, input_of
+from workers.executors.reporting import ReportProgress
 from workers.executors.transcription_request import TranscriptionRequest
 from workers.executors.transcription_result import ProviderAttempt, failure_of, progress_of, result_of, usage_of
 from workers.failures import Failure
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Stores the progress of the running attempt; it does not raise, for progress is a courtesy.
-ReportProgress: TypeAlias = Callable[[JsonValue], Awaitable[None]]
 # Told of every provider's call: its name, "ok" or the category of the failure, and how long it took, in seconds.
 Observe: TypeAlias = Callable[[str, str, float], None]
 
@@ -66,8 +65,7 @@ class Transcription:
             "qwen2-audio": settings.qwen_audio_model,
             "voxtral-small": settings.voxtral_model,
         }
-        keys = (settings.whisperx_api_key, settings.qwen_audio_api_key, settings.voxtral_api_key)
-        self._secrets = [key.get_secret_value() for key in keys if key is not None]
+        self._secrets = settings.secrets
 
     @property
     def model_profiles(self) -> tuple[str, ...]:
