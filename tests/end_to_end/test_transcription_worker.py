@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 
 from aiserv.settings import Settings, SettingsError
 from tests.audio_providers import asr, qwen2_audio, serving
-from tests.processes import ENVIRON
+from tests.processes import ENVIRON, until
 from tests.workers.audio.recordings import samples, utterances, wav
 from workers.process import Kind, choose_kind, work
 
@@ -77,9 +77,7 @@ async def test_the_first_success_is_in_the_progress_while_the_next_provider_stil
             "select aiserv.create_job('telephony', 'transcribe', 'whisperx', %s::json)",
             [json.dumps({"audio_base64": recording, "filename": "call.wav"})],
         )
-        with anyio.fail_after(SOON):
-            while not db.execute("select 1 from aiserv.jobs where status = 'completed'").fetchone():
-                await anyio.sleep(0.05)
+        await until(lambda: db.execute("select 1 from aiserv.jobs where status = 'completed'").fetchone(), SOON)
         stop.set()
 
     assert shown
