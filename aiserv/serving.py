@@ -18,6 +18,8 @@ from aiserv.wake import Wake
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 BACKLOG: Final = 1024
+# For a connection without a request, and for the head of one to arrive.
+IDLE_SECONDS: Final = 75.0
 SERVER_ERROR: Final = 500
 # For slow readers to take the last bytes of their answers.
 CLOSING_SECONDS: Final = 1.0
@@ -44,6 +46,7 @@ async def serving(
         shutdown_timeout=CLOSING_SECONDS,
         max_line_size=MAX_HEAD_BYTES,
         max_field_size=MAX_HEAD_BYTES,
+        keepalive_timeout=IDLE_SECONDS,
         # aiohttp takes a stream that breaks off for a whole one: who reads bodies decompresses them.
         auto_decompress=False,
     )

@@ -37,6 +37,9 @@ class Batch:
 
 async def read_batch(request: web.Request) -> Batch:
     """The batch of a request. Raises Problem that lists what is wrong with which item."""
+    if "Idempotency-Key" in request.headers:
+        # Better refused than ignored: a repeat would store everything twice.
+        raise invalid([{"field": "Idempotency-Key", "message": "is not for batches: give each job a key of its own"}])
     roomy_request = roomy(request)
     if request.content_type in NDJSON:
         wanted = query(BatchQuery, request, only={"return"})

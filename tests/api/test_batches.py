@@ -185,6 +185,12 @@ async def test_the_same_key_twice_with_different_bodies_is_refused(api: Api) -> 
     assert answer.problem["errors"][0]["index"] == 1
 
 
+async def test_a_key_for_the_whole_batch_is_refused_and_not_ignored(api: Api) -> None:
+    answer = await api.post("jobs/batch", {**CHAT, "jobs": [{}]}, Idempotency_Key="k")
+
+    assert answer.refusal == (400, "invalid_request")
+
+
 async def test_a_key_of_another_body_refuses_the_batch(api: Api) -> None:
     await api.create(idempotency_key="a")
 

@@ -202,9 +202,7 @@ async def test_a_claim_whose_client_is_gone_takes_no_job(api: Api, db: psycopg.C
     head = f"POST /api/v1/jobs/claim HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with await anyio.connect_tcp("127.0.0.1", api.port) as stream:
         await stream.send(head + body)
-        with anyio.fail_after(5):
-            while not db.execute("select from aiserv.workers where worker_id = 'gone'").fetchall():  # noqa: ASYNC110 - a table
-                await anyio.sleep(0.01)
+        await until(db, "select from aiserv.workers where worker_id = 'gone'")
 
     job = await api.create()
     claimed = await api.claim(worker_id="here", wait="10s")
@@ -269,3 +267,30 @@ async def test_those_who_wait_hold_no_connection(start: Start, session: ClientSe
             await finish(api)
 
     assert {answer.job["status"] for answer in answers} == {"completed"}
+
+
+async def test_a_claim_whose_client_is_gone_gives_its_jobs_back(
+    api: Api, db: psycopg.Connection[DictRow], connect: Callable[..., psycopg.Connection[DictRow]]
+) -> None:
+    job = await api.create()
+    locker = connect()
+    locker.execute("begin")
+    locker.execute("lock table aiserv.lease in access exclusive mode")
+    body = b'{"worker_id":"gone"}'
+    head = f"POST /api/v1/jobs/claim HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    async with await anyio.connect_tcp("127.0.0.1", api.port) as stream:
+        await stream.send(head + body)
+        await until(db, "select from pg_locks where not granted and relation = 'aiserv.lease'::regclass")
+
+    locker.execute("rollback")
+    await until(db, "select from aiserv.attempts where outcome = 'released'")
+
+    shown = (await api.get(f"jobs/{job['id']}")).job
+    assert (shown["status"], shown["attempt"], shown["failures"]) == ("pending", 1, 0)
+
+
+async def until(db: psycopg.Connection[DictRow], query: str) -> None:
+    """Wait until the query has an answer: tables can only be asked."""
+    with anyio.fail_after(10):
+        while not db.execute(query).fetchall():  # noqa: ASYNC110 - as said
+            await anyio.sleep(0.01)
