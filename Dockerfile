@@ -1,4 +1,4 @@
-# The image of every process of aiserv: `serve` by default; `worker`, `migrate` or `doctor` as the command.
+# The image of every process of aiserv: `serve` by default; `worker`, `migrate` or `sidecar` as the command.
 
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PIP_PYTHON=/opt/aiserv/bin/python

@@ -56,7 +56,9 @@ def dev(
     from aiserv.dev import run_dev  # noqa: PLC0415
 
     variables = {"HTTP_PORT": port, "WORKER_HTTP_PORT": worker_port}
-    settings = _settings({name: str(value) for name, value in variables.items() if value is not None})
+    given = {name: str(value) for name, value in variables.items() if value is not None}
+    # What there is to say, dev says itself.
+    settings = _settings(given, log_level="warning")
     _run(lambda stop: run_dev(settings, data, stop, once=once))
 
 
@@ -131,7 +133,8 @@ def main() -> None:
     app()
 
 
-def _settings(variables: dict[str, str] | None = None) -> "Settings":
+def _settings(variables: dict[str, str] | None = None, *, log_level: str | None = None) -> "Settings":
+    """The settings, with logs set up: at this level, unless LOG_LEVEL says another."""
     from aiserv.logs import configure  # noqa: PLC0415
     from aiserv.settings import Settings, SettingsError  # noqa: PLC0415
 
@@ -139,7 +142,8 @@ def _settings(variables: dict[str, str] | None = None) -> "Settings":
         settings = Settings.load(**(variables or {}))
     except SettingsError as error:
         _fail(Exit.USAGE, str(error))
-    configure(settings.log)
+    quiet = log_level is not None and "level" not in settings.log.model_fields_set
+    configure(settings.log.model_copy(update={"level": log_level}) if quiet else settings.log)
     return settings
 
 
@@ -236,6 +240,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _fail_as_expected(error: BaseException) -> None:
     """Exit with a sentence if the error is one that a person at the command line can do something about."""
+    from aiohttp import ClientError  # noqa: PLC0415
+
     from aiserv.database import DatabaseError  # noqa: PLC0415
     from aiserv.dev import FirstJobError  # noqa: PLC0415
     from aiserv.embedded import EmbeddedPostgresError  # noqa: PLC0415
@@ -245,7 +251,8 @@ def _fail_as_expected(error: BaseException) -> None:
 
     if isinstance(error, SettingsError):
         _fail(Exit.USAGE, str(error))
-    if isinstance(error, ServingError | EmbeddedPostgresError | MigrationError | DatabaseError | FirstJobError):
+    expected = ServingError | EmbeddedPostgresError | MigrationError | DatabaseError | FirstJobError | ClientError
+    if isinstance(error, expected):
         _fail(Exit.FAILED, str(error))
 
 

@@ -181,9 +181,12 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
         return json.loads(await self._text("select aiserv.stats()::text"))  # type: ignore[no-any-return]  # an object
 
     async def queues(self) -> list[dict[str, Any]]:
-        """The queues as `aiserv.list_queues` gives them: `model_profile`, `task_type` and `paused` of each."""
-        rows = await self._rows("select model_profile, task_type, paused from aiserv.list_queues()")
-        return [{"model_profile": row[0], "task_type": row[1], "paused": row[2]} for row in rows]
+        """The queues with `model_profile`, `task_type`, `paused`, `pause_reason` and `running` of each."""
+        rows = await self._rows(
+            "select model_profile, task_type, paused, pause_reason, running from aiserv.list_queues()"
+        )
+        names = ("model_profile", "task_type", "paused", "pause_reason", "running")
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     async def missing_migrations(self) -> list[str]:
         """The migrations that this version knows and the schema has not had; raises psycopg.Error without a schema."""

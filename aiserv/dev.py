@@ -21,7 +21,6 @@ from workers.process import work
 # A real model may take its time over its first job; then the rest is shown without it.
 FIRST_JOB_SECONDS: Final = 60
 FINISHED: Final = ("completed", "failed", "cancelled")
-LAST_PORT: Final = 65535
 
 
 class FirstJobError(Exception):
@@ -36,8 +35,9 @@ async def run_dev(settings: Settings, data: Path, stop: anyio.Event, *, once: bo
     directory = data / f"port-{settings.server.http_port}"
     async with AsyncExitStack() as stack:
         say("postgres", f"starting, data in {directory}")
-        url = stack.enter_context(embedded_postgres(directory))
-        files = migrate(url)
+        # In a thread, so that Ctrl-C is heard meanwhile.
+        url = await anyio.to_thread.run_sync(stack.enter_context, embedded_postgres(directory))
+        files = await anyio.to_thread.run_sync(migrate, url)
         say("schema", f"installed, {len(files)} files" if files else "up to date")
         settings = await _for_dev(settings, url, stack)
         async with anyio.create_task_group() as tasks:
@@ -70,8 +70,9 @@ async def _for_dev(settings: Settings, url: str, stack: AsyncExitStack) -> Setti
         server = server.model_copy(update={"http_host": "127.0.0.1"})
     if "http_host" not in worker.model_fields_set:
         worker = worker.model_copy(update={"http_host": "127.0.0.1"})
-    if "http_port" not in worker.model_fields_set:
-        worker = worker.model_copy(update={"http_port": _next_port(server.http_port)})
+    if "http_port" not in worker.model_fields_set and "http_port" in server.model_fields_set:
+        # Whoever chooses a port has another one running, or something else: any free port will do for the status.
+        worker = worker.model_copy(update={"http_port": 0})
     if llm.base_url is None:
         base_url = await stack.enter_async_context(stand_in_provider(llm.model))
         llm = llm.model_copy(update={"base_url": base_url})
@@ -79,11 +80,6 @@ async def _for_dev(settings: Settings, url: str, stack: AsyncExitStack) -> Setti
     else:
         say("provider", f"{llm.model} at {llm.base_url}")
     return settings.model_copy(update={"database": database, "server": server, "worker": worker, "llm": llm})
-
-
-def _next_port(port: int) -> int:
-    """The port after that of the API, so that two can run at once by saying HTTP_PORT; any port after any port."""
-    return port + 1 if 0 < port < LAST_PORT else 0
 
 
 async def _first_job(settings: Settings, url: str, port: int, stop: anyio.Event) -> dict[str, Any]:

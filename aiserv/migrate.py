@@ -1,18 +1,25 @@
 """Install and update the schema from the files of `sql/`, in the order that `sql/install.sql` gives."""
 
 import logging
+import random
 import re
+import time
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import psycopg
 
+from aiserv import __version__
+
 logger = logging.getLogger(__name__)
 
 # Taken by whoever installs, until the end of its transaction. Any number will do, as long as it stays.
 INSTALL_LOCK = 7_283_461_905
-LOCK_TIMEOUT = "30s"
+LOCK_TIMEOUT = "1s"
+ATTEMPTS = 60
+# What makes the schema and the rights in it: run with every change of anything else.
+ALWAYS = ("schema.sql", "grants.sql")
 
 
 class MigrationError(Exception):
@@ -51,23 +58,38 @@ def sql_files() -> dict[str, SqlFile]:
 def migrate(conninfo: str) -> list[str]:
     """Bring the schema up to date in one transaction and return the names of the files that were run.
 
-    Safe when any number of processes start at once: they go one after the other, and all but the first
-    find nothing to do. Raises MigrationError when the schema is newer than this program, and
+    Safe when any number of processes start at once, and beside others at work: they go one after the other, and all
+    but the first find nothing to do; who would have to wait for a lock, or meets a deadlock, begins anew. A schema
+    that a newer version has installed is left as it is: old processes may restart during a roll-out.
+    Raises MigrationError when the schema has migrations that this version cannot know of otherwise, and
     psycopg.Error when PostgreSQL refuses.
     """
-    files = sql_files()
     with psycopg.connect(conninfo, connect_timeout=10, application_name="aiserv migrate") as connection:
-        installed = installed_files(connection)
-        if not outdated(files, installed):
-            return []
-        connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-        connection.execute("select pg_advisory_xact_lock(%s)", [INSTALL_LOCK])
-        # Somebody may have been faster.
-        installed = installed_files(connection)
-        changed = outdated(files, installed)
-        if changed:
-            _run(connection, files, installed, changed)
-        return changed
+        for attempt in range(ATTEMPTS):
+            try:
+                with connection.transaction():
+                    return _migrate(connection)
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable):
+                if attempt == ATTEMPTS - 1:
+                    raise
+                logger.info("the schema is in use, trying again to update it")
+                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - jitter: no secret hangs on it
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _migrate(connection: psycopg.Connection) -> list[str]:
+    files = sql_files()
+    if not outdated(files, installed_files(connection)):
+        return []
+    # Whoever waits for a table holds up all who come after it: better to give way and try again.
+    connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+    connection.execute("select pg_advisory_xact_lock(%s)", [INSTALL_LOCK])
+    # Somebody may have been faster.
+    installed = installed_files(connection)
+    changed = outdated(files, installed)
+    if changed:
+        _run(connection, files, installed, changed)
+    return changed
 
 
 def pending(conninfo: str) -> list[str]:
@@ -83,19 +105,32 @@ def script() -> str:
     return re.sub(r"^\\ir (\S+)$", lambda include: files[include[1]].text, text, flags=re.MULTILINE)
 
 
-def installed_files(connection: psycopg.Connection) -> dict[str, str | None]:
-    """The files this schema was made of, with their checksums; none when nothing is installed."""
+@dataclass(frozen=True)
+class Installed:
+    """A file that the schema was made of, as it was then, and the version of aiserv that brought it."""
+
+    checksum: str | None
+    version: str | None
+
+
+def installed_files(connection: psycopg.Connection) -> dict[str, Installed]:
+    """The files this schema was made of; none when nothing is installed."""
     found = connection.execute("select to_regclass('aiserv.installed') is not null").fetchone()
     if not found or not found[0]:
         return {}
-    return dict(connection.execute("select file, checksum from aiserv.installed").fetchall())
+    rows = connection.execute("select file, checksum, version from aiserv.installed").fetchall()
+    return {name: Installed(checksum, version) for name, checksum, version in rows}
 
 
-def outdated(files: dict[str, SqlFile], installed: dict[str, str | None]) -> list[str]:
-    """The files to run: migrations that have not run, and all else when anything of it has changed.
+def outdated(files: dict[str, SqlFile], installed: dict[str, Installed]) -> list[str]:
+    """The files to run: migrations that have not run, and others whose text has changed.
 
-    All else together, because a view that gains a column is rebuilt under what depends on it.
+    After a migration all others run again, because it may have dropped what they made. Without one a function is
+    replaced without a lock on any table. The schema itself, and who may do what, come with every change.
     """
+    if any(_numbers(file.version) > _numbers(__version__) for file in installed.values() if file.version):
+        logger.warning("a newer version of aiserv has installed the schema: it is left as it is")
+        return []
     newer = sorted(name for name in installed if name.startswith("migrations/") and name not in files)
     if newer:
         raise MigrationError(
@@ -103,15 +138,22 @@ def outdated(files: dict[str, SqlFile], installed: dict[str, str | None]) -> lis
             "Run that version, or a newer one still."
         )
     once = [name for name, file in files.items() if file.runs_once and name not in installed]
-    repeatable = [file for file in files.values() if not file.runs_once]
-    unchanged = all(installed.get(file.name) == file.checksum for file in repeatable)
-    if unchanged and not once:
-        return []
-    return [name for name, file in files.items() if not file.runs_once or name in once]
+    changed = [
+        name
+        for name, file in files.items()
+        if not file.runs_once and (name not in installed or installed[name].checksum != file.checksum)
+    ]
+    if once:
+        return [name for name, file in files.items() if not file.runs_once or name in once]
+    return [name for name in files if name in changed or name in ALWAYS] if changed else []
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def _run(
-    connection: psycopg.Connection, files: dict[str, SqlFile], installed: dict[str, str | None], changed: list[str]
+    connection: psycopg.Connection, files: dict[str, SqlFile], installed: dict[str, Installed], changed: list[str]
 ) -> None:
     for name in changed:
         if name == "roles.sql":
@@ -122,10 +164,11 @@ def _run(
             connection.execute(files[name].text.encode())
     connection.cursor().executemany(
         """
-        insert into aiserv.installed (file, checksum) values (%s, %s)
-        on conflict (file) do update set checksum = excluded.checksum, installed_at = clock_timestamp()
+        insert into aiserv.installed (file, checksum, version) values (%s, %s, %s)
+        on conflict (file) do update
+        set checksum = excluded.checksum, version = excluded.version, installed_at = clock_timestamp()
         """,
-        [(name, files[name].checksum) for name in changed],
+        [(name, files[name].checksum, __version__) for name in changed],
     )
     gone = [name for name in installed if name not in files]
     connection.execute("delete from aiserv.installed where file = any(%s)", [gone])

@@ -19,9 +19,11 @@ $$;
 create table if not exists aiserv.installed (
     file         text        not null,
     checksum     text,
+    version      text,
     installed_at timestamptz not null default clock_timestamp(),
     constraint installed_pkey primary key (file)
 );
 
 comment on table aiserv.installed is
-'The files of sql/ that this schema was made of. A migration runs once; another file again when its SHA-256 differs. psql leaves no checksum.';
+'The files of sql/ that this schema was made of, and by which version of aiserv. A migration runs once; another file again when its
+SHA-256 differs, unless a newer version wrote it. psql leaves neither.';

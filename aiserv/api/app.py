@@ -10,7 +10,17 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from aiserv.api.app_keys import CLAIM_LEASE, CLAIMS, DATABASE, EVENTS, FINISHED, MAX_BATCH_BODY, METRICS
+from aiserv.api.app_keys import (
+    CLAIM_LEASE,
+    CLAIMS,
+    DATABASE,
+    EVENTS,
+    FINISHED,
+    INFRA,
+    MAX_BATCH_BODY,
+    METRICS,
+    PROVIDERS,
+)
 from aiserv.api.auth import is_api, require_token
 from aiserv.api.event_log import Events
 from aiserv.api.finished import FinishedJobs
@@ -19,9 +29,11 @@ from aiserv.api.openapi import document_routes
 from aiserv.api.routes import TABLE
 from aiserv.api.waiting_claims import WaitingClaims
 from aiserv.database import Database
+from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics
 from aiserv.probes import database_readiness, probe_routes
 from aiserv.problems import unavailable
+from aiserv.providers_status import ProvidersStatus
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +46,8 @@ class Server:
 
     database: Database
     metrics: ServerMetrics
+    providers: ProvidersStatus
+    infra: InfraStatus
     claim_lease: timedelta
     tokens: Sequence[str] = ()
     max_body: int = 16 * 1024 * 1024
@@ -91,6 +105,8 @@ class Server:
         app[FINISHED] = self.finished
         app[EVENTS] = self.events
         app[CLAIMS] = self.claims
+        app[PROVIDERS] = self.providers
+        app[INFRA] = self.infra
         app[METRICS] = self.metrics
         app[CLAIM_LEASE] = self.claim_lease
         app[MAX_BATCH_BODY] = self.max_batch_body

@@ -9,12 +9,16 @@ from aiserv.api.event_log import Events
 from aiserv.api.finished import FinishedJobs
 from aiserv.api.waiting_claims import WaitingClaims
 from aiserv.database import Database
+from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics
+from aiserv.providers_status import ProvidersStatus
 
 DATABASE: Final = web.AppKey("database", Database)
 FINISHED: Final = web.AppKey("finished", FinishedJobs)
 EVENTS: Final = web.AppKey("events", Events)
 CLAIMS: Final = web.AppKey("claims", WaitingClaims)
+PROVIDERS: Final = web.AppKey("providers", ProvidersStatus)
+INFRA: Final = web.AppKey("infra", InfraStatus)
 METRICS: Final = web.AppKey("metrics", ServerMetrics)
 # What a claim over HTTP gets that asks for no lease of its own.
 CLAIM_LEASE: Final = web.AppKey("claim_lease", timedelta)

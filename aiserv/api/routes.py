@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aiserv.api import batches, bulk, claims, events, jobs, overview
+from aiserv.api import ai, batches, bulk, claims, events, jobs, overview
 from aiserv.api.routing import Route
 
 TABLE: Final[list[Route]] = [
@@ -12,6 +12,7 @@ TABLE: Final[list[Route]] = [
     *claims.routes,
     *events.routes,
     *overview.routes,
+    *ai.routes,
 ]
 OPEN: Final = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"]
 # What clients may call: method and path.

@@ -29,18 +29,21 @@ begin
         ),
         -- A lease runs out, of whatever queue: any claim that comes back short recovers it.
         (select min(lease.lease_expires_at) from aiserv.lease as lease),
-        -- A pause ends, or a rate allows the next job.
+        -- A pause ends, or a rate allows the next job. Balances are as the last claim left them: what they allowed since
+        -- then is no reason to come, or nobody would ever sleep beside a queue that nobody claims from.
         (
-            select min(greatest(
-                setting.paused_until,
-                setting.refilled_at + (1 - setting.request_balance) / setting.requests_per_minute * interval '1 minute',
-                setting.refilled_at - setting.token_balance / setting.tokens_per_minute * interval '1 minute'
-            ))
+            select min(change.moment)
             from aiserv.queue_setting as setting
             join aiserv._queues(next_wake.task_types, next_wake.model_profiles) as queue
                 on queue.model_profile = setting.model_profile and setting.task_type in ('', queue.task_type)
-            where not setting.paused
-              and (setting.paused_until > clock_timestamp() or setting.request_balance < 1 or setting.token_balance <= 0)
+            cross join lateral (
+                select greatest(
+                    setting.paused_until,
+                    setting.refilled_at + (1 - setting.request_balance) / setting.requests_per_minute * interval '1 minute',
+                    setting.refilled_at - setting.token_balance / setting.tokens_per_minute * interval '1 minute'
+                ) as moment
+            ) as change
+            where not setting.paused and change.moment > clock_timestamp()
         )
     );
 end;

@@ -12,8 +12,10 @@ begin
             from moved
             group by moved.model_profile, moved.task_type
         ) as first
-        -- Others that are due no later have been announced when they came.
-        where not exists (
+        -- Others that are due no later have been announced when they came. Not relied on for what is due before the
+        -- next regular look: by the time this commits, they may be gone.
+        where first.run_at < clock_timestamp() + interval '45 seconds'
+           or not exists (
             select
             from aiserv.scheduled as known
             where known.model_profile = first.model_profile
@@ -25,7 +27,7 @@ begin
 end;
 $$;
 
-comment on function aiserv._notify_scheduled is 'Tell workers when the earliest wake-up of a queue has moved forward.';
+comment on function aiserv._notify_scheduled is 'Tell workers when the earliest wake-up of a queue may have moved forward.';
 
 create or replace trigger _200_notify_scheduled
 after insert on aiserv.scheduled

@@ -184,3 +184,18 @@ def test_a_claim_that_stopped_for_its_size_says_that_there_is_more(db: Db, heard
 
     assert len(db.execute("select id from aiserv.claim_jobs(worker_id => 'w', max_jobs => 3)").fetchall()) == 2
     assert heard() == [("ready", "qwen")]
+
+
+def test_a_job_due_soon_is_announced_although_an_earlier_one_was_seen_that_is_gone_when_it_commits(
+    db: Db, connect: Connect, heard: Callable[[], Heard]
+) -> None:
+    earlier = create(db, delay="2 seconds")
+    slow = connect()
+    slow.execute("begin")
+    create(slow, delay="4 seconds")
+    call(db, "cancel_job", job_id=earlier["id"])
+    heard()
+
+    slow.execute("commit")
+
+    assert heard() == [("scheduled", "qwen")]

@@ -99,10 +99,21 @@ def test_requests_per_minute_are_a_bucket_that_fills_with_time(db: Db) -> None:
 
     assert len(claim(db, 20)) == 6
     assert claim(db, 20) == []
+    (row,) = call(db, "next_wake", model_profiles=["qwen"])
+    assert row["next_wake"] - datetime.now(UTC) <= timedelta(seconds=10)
+    db.execute("update aiserv.queue_setting set refilled_at = refilled_at - interval '30 seconds'")
+    assert len(claim(db, 20)) == 3
+
+
+def test_what_a_rate_has_allowed_since_the_last_claim_wakes_nobody(db: Db) -> None:
+    create_many(db, [{}] * 20)
+    call(db, "set_queue", model_profile="qwen", requests_per_minute=6)
+    claimed = claim(db, 20)
+
     db.execute("update aiserv.queue_setting set refilled_at = refilled_at - interval '30 seconds'")
     (row,) = call(db, "next_wake")
-    assert row["next_wake"] <= datetime.now(UTC)
-    assert len(claim(db, 20)) == 3
+
+    assert row["next_wake"] == claimed[0]["lease_expires_at"]
 
 
 def test_tokens_are_reserved_at_the_claim_and_corrected_by_the_usage(db: Db) -> None:
