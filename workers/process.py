@@ -84,6 +84,7 @@ async def _open_worker(settings: Settings, stack: AsyncExitStack) -> Worker:
         poll_interval=settings.worker.poll_interval.total_seconds(),
         lease=settings.worker.lease_timeout,
         secrets=[*([api_key] if api_key else []), *passwords(url)],
+        patience=settings.worker.provider_patience,
     )
 
 
