@@ -1,11 +1,11 @@
 """PostgreSQL as aiserv sees it: one method for each function of `sql/`, and no other SQL in Python."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, LiteralString, Self
+from typing import Any, Final, LiteralString, Protocol, Self
 from uuid import UUID
 
 import psycopg
@@ -51,6 +51,21 @@ class Claimer:
     model_profiles: list[str]
     lease: timedelta
     slots: int
+    # The providers of a model profile by its name; one that is not in it has one of the same name.
+    providers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class Trouble(Protocol):
+    """What keeps a provider from working. `retry_after` is how long it asks to be left alone."""
+
+    @property
+    def category(self) -> str: ...
+
+    @property
+    def message(self) -> str: ...
+
+    @property
+    def retry_after(self) -> timedelta | None: ...
 
 
 class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
@@ -129,7 +144,8 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
                     max_jobs       => %(limit)s,
                     lease          => %(lease)s,
                     instance_id    => %(instance_id)s,
-                    slots          => %(slots)s
+                    slots          => %(slots)s,
+                    providers      => %(providers)s::jsonb
                 ) as job
             ) as claimed
             """,
@@ -140,6 +156,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
                 "model_profiles": claimer.model_profiles,
                 "lease": claimer.lease,
                 "slots": claimer.slots,
+                "providers": json.dumps(dict(claimer.providers)) if claimer.providers else None,
                 "limit": limit,
             },
         )
@@ -157,6 +174,62 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
             {"settlements": f"[{','.join(settlements)}]"},
         )
         return [Settlement(*row) for row in rows]
+
+    async def give_back(self, job: Job, trouble: Trouble | None, patience: timedelta) -> str:
+        """The status of the job given back: `failed` where the trouble of its provider outlasts the patience."""
+        row = await self._row(
+            """
+            select job.status
+            from aiserv.release_job(
+                job_id    => %(job_id)s,
+                attempt   => %(attempt)s,
+                category  => %(category)s,
+                message   => %(message)s,
+                patience  => %(patience)s
+            ) as job
+            """,
+            {
+                "job_id": job.id,
+                "attempt": job.attempt,
+                "category": trouble and trouble.category,
+                "message": trouble and trouble.message,
+                "patience": patience,
+            },
+        )
+        return row[0]  # type: ignore[no-any-return]  # a column of texts
+
+    async def report_provider(self, provider: str, trouble: Trouble, job: Job) -> None:
+        """Say that a run of the job found the provider in trouble."""
+        await self._row(
+            """
+            select aiserv.report_provider(
+                provider    => %(provider)s,
+                category    => %(category)s,
+                message     => %(message)s,
+                retry_after => %(retry_after)s,
+                job_id      => %(job_id)s,
+                attempt     => %(attempt)s
+            )
+            """,
+            {
+                "provider": provider,
+                "category": trouble.category,
+                "message": trouble.message,
+                "retry_after": trouble.retry_after,
+                "job_id": job.id,
+                "attempt": job.attempt,
+            },
+        )
+
+    async def troubles(self) -> dict[str, str]:
+        """The providers in trouble, and in a few words since when, until when and why."""
+        rows = await self._rows(
+            """
+            select provider.name, provider.category, aiserv.time_text(provider.paused_until)
+            from aiserv.list_providers() as provider
+            """
+        )
+        return {name: f"{category} until {until}" for name, category, until in rows}
 
     async def heartbeat_jobs(self, held: dict[UUID, int], lease: timedelta) -> dict[UUID, datetime]:
         """Renew the leases of these jobs, given with their attempts; returns those still held, and until when."""
@@ -181,11 +254,9 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
         return json.loads(await self._text("select aiserv.stats()::text"))  # type: ignore[no-any-return]  # an object
 
     async def queues(self) -> list[dict[str, Any]]:
-        """The queues with `model_profile`, `task_type`, `paused`, `pause_reason` and `running` of each."""
-        rows = await self._rows(
-            "select model_profile, task_type, paused, pause_reason, running from aiserv.list_queues()"
-        )
-        names = ("model_profile", "task_type", "paused", "pause_reason", "running")
+        """The queues with `model_profile`, `task_type`, `paused` and `running` of each."""
+        rows = await self._rows("select model_profile, task_type, paused, running from aiserv.list_queues()")
+        names = ("model_profile", "task_type", "paused", "running")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     async def missing_migrations(self) -> list[str]:

@@ -11,6 +11,7 @@ import aiohttp
 import anyio
 from pydantic import JsonValue, SecretStr
 
+from aiserv.database import Database
 from aiserv.http_get import OK, Got, Unreachable, get, server_root, shown
 from aiserv.models import time_text
 from aiserv.settings import Settings
@@ -181,6 +182,22 @@ def model_profiles(settings: Settings) -> dict[str, set[str]]:
     for name in ("whisperx", "qwen2-audio", "voxtral-small"):
         profiles[name] = {name, "whisperx"} if name in settings.transcription.providers else {name}
     return profiles
+
+
+def work_of(settings: Settings, database: Database) -> WorkOf:
+    """What PostgreSQL knows of our own work: which providers may be busy with it, and which of them pause."""
+    profiles = model_profiles(settings)
+
+    async def work() -> dict[str, Work]:
+        queues, troubles = await database.queues(), await database.troubles()
+        busy = {queue["model_profile"] for queue in queues if queue["running"]}
+        # Chat has one provider for each model profile, of the same name.
+        return {
+            name: Work(not busy.isdisjoint(served), troubles.get(settings.llm.model if name == "llm" else name))
+            for name, served in profiles.items()
+        }
+
+    return work
 
 
 def _row(provider: Provider, found: Mapping[str, Found], work: Work, checked_at: str | None) -> dict[str, Any]:

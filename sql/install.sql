@@ -17,15 +17,20 @@ set local client_min_messages = warning;
 \ir migrations/0001_jobs.sql
 \ir migrations/0002_queues.sql
 \ir migrations/0003_counters.sql
+\ir migrations/0004_providers.sql
 insert into aiserv.installed (file) values
     ('migrations/0001_jobs.sql'),
     ('migrations/0002_queues.sql'),
-    ('migrations/0003_counters.sql');
+    ('migrations/0003_counters.sql'),
+    ('migrations/0004_providers.sql');
 
 \ir views/_counters.sql
 \ir views/attempts.sql
 \ir views/jobs.sql
+\ir views/_serving.sql
+\ir views/_trouble.sql
 \ir views/queue.sql
+\ir views/providers.sql
 \ir views/recent_failures.sql
 \ir views/workers.sql
 \ir views/stuck_jobs.sql
@@ -39,6 +44,7 @@ insert into aiserv.installed (file) values
 \ir functions/_check_failure.sql
 \ir functions/_check_filter.sql
 \ir functions/_check_new_jobs.sql
+\ir functions/_check_providers.sql
 \ir functions/_check_settlement.sql
 \ir functions/_claim.sql
 \ir functions/_complete.sql
@@ -62,6 +68,8 @@ insert into aiserv.installed (file) values
 \ir functions/_parse_new_job.sql
 \ir functions/_place.sql
 \ir functions/_promote.sql
+\ir functions/_provider_pause.sql
+\ir functions/_providers_of.sql
 \ir functions/_queues.sql
 \ir functions/_remember_turns.sql
 \ir functions/_remember_unsuccessful.sql
@@ -69,12 +77,15 @@ insert into aiserv.installed (file) values
 \ir functions/_reserve_keys.sql
 \ir functions/_retry.sql
 \ir functions/_seconds_since.sql
+\ir functions/_send_probes.sql
+\ir functions/_services.sql
 \ir functions/_settle_failure.sql
 \ir functions/_settlement.sql
 \ir functions/_spend.sql
 \ir functions/_stats_backlog.sql
 \ir functions/_stats_errors.sql
 \ir functions/_take.sql
+\ir functions/_unprobed.sql
 \ir functions/cancel_job.sql
 \ir functions/cancel_jobs.sql
 \ir functions/check_job_version.sql
@@ -96,6 +107,7 @@ insert into aiserv.installed (file) values
 \ir functions/list_attempts.sql
 \ir functions/list_jobs.sql
 \ir functions/list_page.sql
+\ir functions/list_providers.sql
 \ir functions/list_queues.sql
 \ir functions/list_workers.sql
 \ir functions/merge_jobs.sql
@@ -107,6 +119,7 @@ insert into aiserv.installed (file) values
 \ir functions/queue_version.sql
 \ir functions/recover_jobs.sql
 \ir functions/release_job.sql
+\ir functions/report_provider.sql
 \ir functions/resume_queue.sql
 \ir functions/retry_job.sql
 \ir functions/retry_jobs.sql
@@ -122,12 +135,14 @@ insert into aiserv.installed (file) values
 \ir triggers/count_jobs.sql
 \ir triggers/count_scheduled.sql
 \ir triggers/count_unsuccessful.sql
+\ir triggers/end_probes.sql
 \ir triggers/guard_job.sql
 \ir triggers/guard_outcome.sql
 \ir triggers/guard_place.sql
 \ir triggers/notify_cancelled.sql
 \ir triggers/notify_finished.sql
 \ir triggers/notify_lease.sql
+\ir triggers/notify_provider.sql
 \ir triggers/notify_queue.sql
 \ir triggers/notify_ready.sql
 \ir triggers/notify_scheduled.sql

@@ -95,7 +95,7 @@ class FakeProvider:
 
 
 @asynccontextmanager
-async def fake_provider() -> AsyncIterator[FakeProvider]:
+async def fake_provider(port: int = 0) -> AsyncIterator[FakeProvider]:
     """A provider that listens at `base_url`, and says "Hello." until told otherwise."""
     provider = FakeProvider()
     app = web.Application(client_max_size=64 * 1024 * 1024)
@@ -104,7 +104,7 @@ async def fake_provider() -> AsyncIterator[FakeProvider]:
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
         provider.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
         yield provider
     finally:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Final
@@ -48,7 +48,8 @@ class Failure(Exception):  # noqa: N818 - a failure of the attempt, not an error
     """An attempt failed, and `category` (a key of `FATES`, else KeyError) says how.
 
     `usage` is that of `Outcome`: a failure may have cost tokens. `retry_after` is how long the
-    provider asked to be left alone.
+    provider asked to be left alone. `troubles` has the failures of providers in trouble by their
+    names, where an attempt calls several; empty and `provider_trouble` means the profile's own.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Failure(Exception):  # noqa: N818 - a failure of the attempt, not an error
         *,
         usage: dict[str, int] | None = None,
         retry_after: timedelta | None = None,
+        troubles: "Mapping[str, Failure] | None" = None,
     ) -> None:
         super().__init__(category, message)
         self.category = category
@@ -66,15 +68,17 @@ class Failure(Exception):  # noqa: N818 - a failure of the attempt, not an error
         self.provider_trouble = FATES[category] is Fate.RELEASED
         self.usage = usage
         self.retry_after = retry_after
+        self.troubles = dict(troubles or {})
 
     def __str__(self) -> str:
         return f"{self.category}: {self.message}"
 
-    def presentable(self, secrets: Iterable[str]) -> "Failure":
+    def presentable(self, secrets: Collection[str]) -> "Failure":
         """The same failure with a message that may be stored and shown: clean, redacted, short."""
         # Cut last: half a secret would not be recognised.
         message = redact(clean(self.message), secrets)[:MAX_MESSAGE]
-        return Failure(self.category, message, usage=self.usage, retry_after=self.retry_after)
+        troubles = {name: trouble.presentable(secrets) for name, trouble in self.troubles.items()}
+        return Failure(self.category, message, usage=self.usage, retry_after=self.retry_after, troubles=troubles)
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

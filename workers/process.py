@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
@@ -37,6 +37,8 @@ class Hands:
     model_profiles: list[str]
     execute: Executor
     secrets: list[str]
+    # The providers of a model profile that has others than the one of its name.
+    providers: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Kind(StrEnum):
@@ -124,6 +126,8 @@ async def _open_worker(settings: Settings, kind: Kind, stack: AsyncExitStack) ->
         poll_interval=settings.worker.poll_interval.total_seconds(),
         lease=settings.worker.lease_timeout,
         secrets=[*hands.secrets, *passwords(url)],
+        providers=hands.providers,
+        patience=settings.worker.provider_patience,
     )
 
 
@@ -147,7 +151,11 @@ async def _transcription(
     )
     execute = reporting(transcription, database)
     return Hands(
-        list(transcription.task_types), list(transcription.model_profiles), execute, settings.transcription.secrets
+        list(transcription.task_types),
+        list(transcription.model_profiles),
+        execute,
+        settings.transcription.secrets,
+        providers={"whisperx": list(settings.transcription.providers)},
     )
 
 

@@ -22,6 +22,11 @@ class Record:
     last_error: str | None = None
 
     def database_error(self, error: DatabaseError) -> str:
-        """Remember the error, and give the SQLSTATE for the log: messages may repeat a value."""
-        self.last_error = error.sqlstate or CONNECTION_FAILURE
+        """Remember the error, and give what the log may have of it: messages may repeat a value."""
+        self.last_error = sqlstate(error)
         return f"{type(error).__name__} {self.last_error}"
+
+
+def sqlstate(error: DatabaseError) -> str:
+    """What PostgreSQL said, or that it could not be asked."""
+    return error.sqlstate or CONNECTION_FAILURE

@@ -2,40 +2,60 @@
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import anyio
 
 from aiserv.database import Database, DatabaseError
 from aiserv.metrics import WorkerMetrics
-from aiserv.models import Job, ReleaseJob
+from aiserv.models import Job
 from workers.attempt import Attempt, End, Stop
 from workers.executors import Executor
 from workers.failures import Failure, redact
-from workers.record import Record
+from workers.record import Record, sqlstate
 from workers.settle import FINAL, RETRY_SECONDS, Settler, completion, failure
 
 logger = logging.getLogger(__name__)
 
-# How long a job rests whose provider is in trouble and does not say for how long: twice as long each time.
-LONGEST_REST: Final = timedelta(seconds=30)
 # Refusals that mean: somebody else has the job, or nobody. Any other one is about what was to be stored.
 GONE: Final = ("JN404", "JL409", "JS409")
 
 
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Success:
+    settlement: str
+    troubles: Mapping[str, Failure]
+
+
 class Runner:
-    """Runs attempts to their end. `secrets` are kept out of what is stored and logged."""
+    """Runs attempts to their end. `secrets` are kept out of what is stored and logged.
+
+    `patience` is how long after its first claim a job is given back for the trouble of its providers.
+    """
 
     def __init__(
-        self, execute: Executor, database: Database, metrics: WorkerMetrics, record: Record, secrets: Sequence[str]
+        self,
+        execute: Executor,
+        database: Database,
+        metrics: WorkerMetrics,
+        record: Record,
+        *,
+        secrets: Sequence[str],
+        patience: timedelta,
     ) -> None:
         self._execute = execute
         self._database = database
         self._metrics = metrics
         self._record = record
         self._secrets = secrets
+        self._patience = patience
         self.settler = Settler(database, record)
 
     async def run(self, attempt: Attempt) -> End:
@@ -46,25 +66,27 @@ class Runner:
         attempt.executing = False
         if attempt.stopped is Stop.LOST:
             return End.LEASE_LOST
-        if isinstance(executed, str):
-            return await self._settle(job, executed, End.COMPLETED)
-        if executed is None or attempt.stopped is Stop.SHUTDOWN:
+        if executed is None or (attempt.stopped is Stop.SHUTDOWN and isinstance(executed, Failure)):
             return await self._release(job, None)
+        # Before the job: else it could be claimed again for a provider of which nobody knows yet.
+        await self._report(job, _troubles(job, executed))
+        if isinstance(executed, _Success):
+            return await self._settle(job, executed.settlement, End.COMPLETED)
         self._record.last_error = executed.category
         self._metrics.tokens(job.model_profile, executed.usage)
         if executed.provider_trouble:
-            return await self._release(job, executed.retry_after or _rest(job))
+            return await self._release(job, executed)
         return await self._settle(job, failure(job, executed), End.FAILED)
 
-    async def _executed(self, attempt: Attempt) -> str | Failure | None:
-        """The settlement of a success, a failure fit to be stored, or None for a run that was stopped."""
+    async def _executed(self, attempt: Attempt) -> _Success | Failure | None:
+        """A success or a failure, fit to be stored, or None for a run that was stopped."""
         job = attempt.job
         try:
             with attempt.scope:
                 outcome = await self._execute(job)
-                settlement = completion(job, outcome)
+                success = _Success(completion(job, outcome), outcome.troubles)
                 self._metrics.tokens(job.model_profile, outcome.usage)
-                return settlement
+                return success
         except Failure as failed:
             return failed.presentable(self._secrets)
         except Exception as error:  # noqa: BLE001 - a bug in an executor must cost one job, not the worker
@@ -85,22 +107,33 @@ class Runner:
         self._metrics.transition(transition, job.task_type, job.model_profile)
         return end
 
-    async def _release(self, job: Job, delay: timedelta | None) -> End:
-        seconds = delay.total_seconds() if delay else None
-        released = ReleaseJob.model_validate({"attempt": job.attempt, "delay": seconds})
+    async def _report(self, job: Job, troubles: Mapping[str, Failure]) -> None:
+        for provider, trouble in troubles.items():
+            logger.warning("provider %s is in trouble: %s", provider, trouble.category)
+            try:
+                await self._insist(job, partial(self._database.report_provider, provider, trouble, job))
+            except DatabaseError as error:
+                logger.warning("its trouble is not known to others: %s", self._record.database_error(error))
+
+    async def _release(self, job: Job, trouble: Failure | None) -> End:
+        try:
+            status = await self._insist(job, partial(self._database.give_back, job, trouble, self._patience))
+        except DatabaseError as error:
+            return self._refused(job, sqlstate(error))
+        self._metrics.transition("fail" if status == "failed" else "release", job.task_type, job.model_profile)
+        return End.FAILED if status == "failed" else End.RELEASED
+
+    async def _insist(self, job: Job, call: Callable[[], Awaitable[_T]]) -> _T:
+        """The answer of PostgreSQL, however long it takes. Raises DatabaseError for a refusal."""
         while True:
             try:
-                await self._database.release_job(job.id, released)
-                break
+                return await call()
             except DatabaseError as error:
-                said = self._record.database_error(error)
                 if error.sqlstate and error.sqlstate.startswith(FINAL):
-                    return self._refused(job, error.sqlstate)
+                    raise
                 # Left alone, its lease would run out: that counts against a job.
-                logger.warning("job %s waits to be released: %s", job.id, said)
+                logger.warning("job %s waits to be released: %s", job.id, self._record.database_error(error))
             await anyio.sleep(RETRY_SECONDS)
-        self._metrics.transition("release", job.task_type, job.model_profile)
-        return End.RELEASED
 
     def _refused(self, job: Job, code: str) -> End:
         logger.warning("job %s attempt %s: dropped, PostgreSQL says %s", job.id, job.attempt, code)
@@ -108,5 +141,7 @@ class Runner:
         return End.LEASE_LOST
 
 
-def _rest(job: Job) -> timedelta:
-    return min(timedelta(seconds=2 ** min(job.attempt - 1, 10)), LONGEST_REST)
+def _troubles(job: Job, executed: _Success | Failure) -> Mapping[str, Failure]:
+    if isinstance(executed, Failure) and executed.provider_trouble and not executed.troubles:
+        return {job.model_profile: executed}
+    return executed.troubles

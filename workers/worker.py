@@ -16,7 +16,7 @@ from aiserv.listener import Listener
 from aiserv.metrics import WorkerMetrics
 from aiserv.models import Job
 from aiserv.wake import LOOK_SECONDS, Pause, Wake
-from workers.attempt import Attempt, End, Stop
+from workers.attempt import Attempt, Stop
 from workers.executors import Executor
 from workers.lease import LeaseKeeper, notified_ids
 from workers.record import Record
@@ -25,8 +25,6 @@ from workers.runner import Runner
 logger = logging.getLogger(__name__)
 
 LONGEST_LEASE: Final = timedelta(seconds=60)
-# A provider in trouble gets no new jobs for so long, lest the whole queue be claimed and released in a circle.
-TROUBLE_SECONDS: Final = 1.0
 # PostgreSQL in trouble is not asked more often than this, whatever the poll interval.
 ERROR_SECONDS: Final = 1.0
 
@@ -36,7 +34,8 @@ class Worker:
     """Claims jobs of `task_types` for `model_profiles` and has `execute` run them, up to `slots` at once.
 
     Its identity is `worker_id`, a label, and a new `instance_id` with every start. `poll_interval` (seconds)
-    counts only while the listener is down. `secrets` are kept out of what is stored and logged.
+    counts only while the listener is down. `secrets` are kept out of what is stored and logged. `providers` has
+    those of a model profile that has others than the one of its name, and `patience` is how long a job waits for them.
     """
 
     worker_id: str
@@ -51,6 +50,8 @@ class Worker:
     poll_interval: float = 2.0
     lease: timedelta = LONGEST_LEASE
     secrets: Sequence[str] = ()
+    providers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    patience: timedelta = timedelta(hours=1)
     instance_id: UUID = field(default_factory=uuid4)
     record: Record = field(default_factory=Record)
     attempts: dict[tuple[UUID, int], Attempt] = field(default_factory=dict, init=False)
@@ -62,10 +63,12 @@ class Worker:
         self._wake = Wake()
         self._pause = Pause()
         self._abandoned = anyio.CancelScope()
-        self._asked_at = self._trouble_at = -LOOK_SECONDS
+        self._asked_at = -LOOK_SECONDS
         # While a claim is under way, its jobs are not among our attempts yet.
         self._cancel_heard = False
-        self._runner = Runner(self.execute, self.database, self.metrics, self.record, self.secrets)
+        self._runner = Runner(
+            self.execute, self.database, self.metrics, self.record, secrets=self.secrets, patience=self.patience
+        )
         self._lease_keeper = LeaseKeeper(
             self.lease_database, self.record, self.lease, held=self._held, lost=self._lose, renewed=self._renewed
         )
@@ -124,9 +127,6 @@ class Worker:
         """Claim and start what came; returns how long to sleep if nobody wakes us."""
         now = time.monotonic()
         free = max(self.slots - len(self.attempts), 0)
-        rest = self._trouble_at + TROUBLE_SECONDS - now
-        if rest > 0 and free:
-            return rest
         # No slot, nothing to ask for; but now and then PostgreSQL is told that we live.
         rest = self._asked_at + LOOK_SECONDS - now
         if rest > 0 and not free:
@@ -146,7 +146,13 @@ class Worker:
     async def _claim(self, free: int) -> tuple[list[Job], float | None]:
         self._cancel_heard = False
         claimer = Claimer(
-            self.worker_id, self.instance_id, self.task_types, self.model_profiles, self.lease, self.slots
+            self.worker_id,
+            self.instance_id,
+            self.task_types,
+            self.model_profiles,
+            self.lease,
+            self.slots,
+            self.providers,
         )
         claimed = await self.database.claim(claimer, free)
         self.record.last_claim_at = datetime.now(UTC)
@@ -177,8 +183,6 @@ class Worker:
             del self.attempts[attempt.key]
             # A slot is free: look for more.
             self._wake()
-        if end is End.RELEASED and attempt.stopped is None:
-            self._trouble_at = time.monotonic()
         self.record.ends[end] += 1
         self.metrics.attempt(job.task_type, job.model_profile, end, time.monotonic() - started)
         logger.info("job %s attempt %s: %s", job.id, job.attempt, end)

@@ -1,7 +1,6 @@
 """A server process: what it opens, what runs in it, and in which order it stops."""
 
 import logging
-from functools import partial
 
 import aiohttp
 import anyio
@@ -12,7 +11,7 @@ from aiserv.database import Database
 from aiserv.infra import InfraStatus
 from aiserv.listener import Listener
 from aiserv.metrics import ServerMetrics
-from aiserv.providers_status import ProvidersStatus, Work, model_profiles
+from aiserv.providers_status import ProvidersStatus, work_of
 from aiserv.serving import serving
 from aiserv.settings import Settings
 from aiserv.sweeper import Sweeper
@@ -45,7 +44,7 @@ async def serve(
         server = Server(
             database,
             metrics,
-            ProvidersStatus(settings, http, partial(_work_of_providers, settings, database)),
+            ProvidersStatus(settings, http, work_of(settings, database)),
             InfraStatus(settings.infrastructure, http),
             claim_lease=settings.worker.lease_timeout,
             tokens=tokens,
@@ -80,14 +79,3 @@ async def serve(
             logger.info("stopping: requests in flight may finish")
         tasks.cancel_scope.cancel()
     logger.info("stopped")
-
-
-async def _work_of_providers(settings: Settings, database: Database) -> dict[str, Work]:
-    """What our workers have to do with each provider: the jobs that run for it, and whether its queue is paused."""
-    queues = {queue["model_profile"]: queue for queue in await database.queues() if queue["task_type"] is None}
-    work = {}
-    for provider, profiles in model_profiles(settings).items():
-        known = [queues[profile] for profile in profiles if profile in queues]
-        paused = next((queue["pause_reason"] or "its queue is paused" for queue in known if queue["paused"]), None)
-        work[provider] = Work(running=any(queue["running"] for queue in known), paused=paused)
-    return work

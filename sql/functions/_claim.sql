@@ -15,6 +15,8 @@ declare
     open_kinds    text[];
     capacity      bigint;
     limited       boolean;
+    troubled      boolean;
+    services      aiserv._service[];
     level         integer;
     below         integer := 101;
     depth         integer := 1;
@@ -38,13 +40,18 @@ begin
     if limited then
         perform aiserv._lock_limits(_claim.model_profiles);
     end if;
+    -- As long as all providers are well, this is all that it costs.
+    troubled := exists (select from aiserv.provider);
+    if troubled then
+        services := aiserv._services(profiles, kinds, claimer.providers);
+    end if;
 
     while cardinality(claimed) < _claim.max_jobs and bytes_left > 0 loop
-        if limited then
+        if limited or troubled then
             -- A statement of its own: it counts what others claimed while this one waited for the lock.
             select array_agg(queue.model_profile), array_agg(queue.task_type), min(queue.capacity)
             into open_profiles, open_kinds, capacity
-            from aiserv._open_queues(profiles, kinds) as queue;
+            from aiserv._open_queues(profiles, kinds, services) as queue;
         end if;
 
         select max(top.priority) into level
@@ -67,6 +74,9 @@ begin
         bytes_left := bytes_left - taken.bytes;
         if limited then
             perform aiserv._spend(taken.job_ids);
+        end if;
+        if troubled then
+            services := aiserv._send_probes(taken.job_ids, services);
         end if;
         -- Nothing here but what other claims hold: look further down the lanes, at last below this level.
         if taken.is_last then

@@ -36,6 +36,7 @@ begin
         set attempt = judged.attempt,
             failures = case when _fail.retryable then judged.failures else job.failures end,
             lost_leases = 0,
+            first_claim_at = coalesce(job.first_claim_at, judged.started_at),
             worker_id = case when judged.again then null else judged.worker_id end,
             started_at = judged.started_at,
             updated_at = judged.moment,

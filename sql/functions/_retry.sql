@@ -57,6 +57,7 @@ begin
         updated_at = moment,
         failures = 0,
         lost_leases = 0,
+        first_claim_at = null,
         worker_id = null,
         finished_at = null,
         outcome = null,

@@ -27,7 +27,8 @@ begin
         where setting.model_profile = part.model_profile
           and setting.task_type in ('', part.task_type)
           and (setting.paused or setting.paused_until > _stats_backlog.moment)
-    );
+    )
+      and not exists (select from aiserv._trouble as trouble where trouble.model_profile = part.model_profile);
     return answer;
 end;
 $$;

@@ -44,11 +44,25 @@ begin
                 ) as moment
             ) as change
             where not setting.paused and change.moment > clock_timestamp()
-        )
+        ),
+        -- A provider may be probed, and there is a job for it.
+        case when exists (select from aiserv.provider) then (
+            select min(trouble.probe_at)
+            from aiserv._trouble as trouble
+            join aiserv._queues(next_wake.task_types, next_wake.model_profiles) as queue
+                on queue.model_profile = trouble.model_profile
+            where exists (
+                select
+                from aiserv.ready as ready
+                where ready.model_profile = queue.model_profile and ready.task_type = queue.task_type
+            )
+              and trouble.probe_at > clock_timestamp() - interval '1 minute'
+              and exists (select from aiserv._open_queues(array[queue.model_profile], array[queue.task_type], null))
+        ) end
     );
 end;
 $$;
 
 comment on function aiserv.next_wake is
 'When a claim for these queues should be tried next though nobody calls: a job becomes due, a lease runs out, a pause or a rate
-limit ends. Null is never; a time in the past is now.';
+limit ends, a provider in trouble may be probed. Null is never; a time in the past is now.';

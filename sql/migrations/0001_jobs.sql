@@ -26,6 +26,7 @@ create table aiserv.job (
     attempt         integer          not null default 0,
     failures        integer          not null default 0,
     lost_leases     integer          not null default 0,
+    first_claim_at  timestamptz,
     worker_id       text,
     started_at      timestamptz,
     updated_at      timestamptz      not null,
@@ -58,6 +59,8 @@ create index job_by_owner_ref on aiserv.job (owner_ref, id desc) where owner_ref
 create index job_by_queue on aiserv.job (model_profile, task_type, id desc);
 
 comment on table aiserv.job is 'One row a job: what was asked, and what became of it. Read the view aiserv.jobs.';
+comment on column aiserv.job.first_claim_at is
+'When its first attempt since it was created or retried began; written when an attempt ends that was not the last. Patience counts from here.';
 
 create table aiserv.ready (
     model_profile text        not null,

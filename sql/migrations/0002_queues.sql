@@ -39,6 +39,7 @@ create table aiserv.worker (
     kind           text        not null,
     task_types     text[]      not null,
     model_profiles text[]      not null,
+    providers      jsonb,
     slots          integer,
     started_at     timestamptz not null,
     last_seen_at   timestamptz not null,
@@ -53,5 +54,6 @@ create type aiserv._claimer as (
     worker_id   text,
     instance_id uuid,
     claim_id    text,
-    lease       interval
+    lease       interval,
+    providers   jsonb
 );

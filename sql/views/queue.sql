@@ -2,9 +2,12 @@ create or replace view aiserv.queue as
 select
     queue.model_profile,
     nullif(queue.task_type, '') as task_type,
-    coalesce(setting.paused or setting.paused_until > clock_timestamp(), false) as paused,
-    setting.paused_until,
-    setting.pause_reason,
+    trouble.model_profile is not null or coalesce(setting.paused or setting.paused_until > clock_timestamp(), false) as paused,
+    case when setting.paused then setting.paused_until else greatest(setting.paused_until, trouble.paused_until) end as paused_until,
+    case
+        when trouble.model_profile is null or setting.paused or setting.paused_until > clock_timestamp() then setting.pause_reason
+        else trouble.reason
+    end as pause_reason,
     setting.max_running,
     setting.requests_per_minute,
     setting.tokens_per_minute,
@@ -28,15 +31,16 @@ from (
     group by part.model_profile, part.task_type
 ) as queue
 left join aiserv.queue_setting as setting using (model_profile, task_type)
+left join aiserv._trouble as trouble using (model_profile)
 where queue.unfinished > 0 or setting.model_profile is not null;
 
 comment on view aiserv.queue is
 'The queues: each model profile as a whole (task_type null) and each task type of it that has unfinished jobs or settings.';
 comment on column aiserv.queue.model_profile is 'The model profile.';
 comment on column aiserv.queue.task_type is 'The task type; null is all of the profile.';
-comment on column aiserv.queue.paused is 'Whether claims get nothing from it now.';
-comment on column aiserv.queue.paused_until is 'When a pause ends by itself.';
-comment on column aiserv.queue.pause_reason is 'Why it is paused, as was said.';
+comment on column aiserv.queue.paused is 'Whether claims get nothing from it now, or single probes: somebody paused it, or its providers are in trouble.';
+comment on column aiserv.queue.paused_until is 'When a pause ends by itself, or the next probe of its provider may go.';
+comment on column aiserv.queue.pause_reason is 'Why it is paused, as somebody said, or its provider.';
 comment on column aiserv.queue.max_running is 'How many of its jobs may run at once; null is any number.';
 comment on column aiserv.queue.requests_per_minute is 'How many of its jobs may be claimed a minute; null is any number.';
 comment on column aiserv.queue.tokens_per_minute is 'How many tokens its jobs may use a minute; null is any number.';

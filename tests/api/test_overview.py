@@ -61,6 +61,21 @@ async def test_a_paused_queue_gives_no_jobs_until_it_is_resumed(api: Api) -> Non
     assert await api.claim()
 
 
+async def test_a_queue_whose_provider_is_in_trouble_gives_no_jobs_and_says_why(
+    api: Api, db: psycopg.Connection[DictRow]
+) -> None:
+    await api.create(model_profile="a")
+    db.execute("select aiserv.report_provider(provider => 'a', category => 'rate_limited', message => 'later')")
+
+    shown = (await api.get("queues/a")).json["queues"][0]
+    nothing = (await api.post("jobs/claim", {"worker_id": "w"})).json["jobs"]
+    metrics = (await api.get("/metrics")).text
+
+    assert (shown["paused"], shown["pause_reason"], nothing) == (True, "provider a: rate_limited: later", [])
+    assert shown["paused_until"] is not None
+    assert 'aiserv_queue_paused{model_profile="a"} 1.0' in metrics
+
+
 async def test_what_is_left_out_stays_and_null_lifts(api: Api) -> None:
     await api.send("PUT", "queues/a", {"max_running": 3, "requests_per_minute": 60, "paused": True})
 

@@ -70,6 +70,24 @@ def test_no_transition_reads_a_table_from_end_to_end(busy: Db) -> None:
         assert rows_scanned(busy, act) == {}, name
 
 
+def test_trouble_of_a_provider_makes_no_transition_read_a_table_from_end_to_end(busy: Db) -> None:
+    trouble = {"category": "provider_unavailable", "message": ""}
+    for provider in ("qwen", "other"):
+        call(busy, "report_provider", provider=provider, **trouble)
+    busy.execute("update aiserv.provider set paused_until = clock_timestamp() - interval '1 second'")
+    held: dict[str, Any] = {}
+
+    acts: dict[str, Callable[[], Any]] = {
+        "probe": lambda: held.update(job_id=claim(busy, 10)[0]["id"], attempt=1),
+        "no probe": lambda: claim(busy, 10),
+        "report": lambda: call(busy, "report_provider", provider="qwen", **trouble, **held),
+        "release": lambda: call(busy, "release_job", **held, **trouble, patience="1 hour"),
+    }
+
+    for name, act in acts.items():
+        assert rows_scanned(busy, act) == {}, name
+
+
 def test_an_empty_claim_touches_a_handful_of_pages_whatever_else_is_there(busy: Db) -> None:
     busy.execute("set plan_cache_mode = force_generic_plan")
     claim(busy, task_types=["none"], model_profiles=["none"])

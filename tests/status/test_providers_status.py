@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import anyio
+import psycopg
 import pytest
+from psycopg.rows import DictRow
 
 from aiserv import providers_status
-from aiserv.providers_status import ProvidersStatus, Work, model_profiles
+from aiserv.database import Database
+from aiserv.providers_status import ProvidersStatus, Work, model_profiles, work_of
 from aiserv.settings import Settings
 from aiserv.stand_in import stand_in_provider
 from tests.providers import Answer, body, drops, hangs, refuses
@@ -287,4 +290,24 @@ def test_a_provider_may_be_busy_with_jobs_of_its_profile_and_of_whisperx() -> No
         "whisperx": {"whisperx"},
         "qwen2-audio": {"qwen2-audio"},
         "voxtral-small": {"voxtral-small", "whisperx"},
+    }
+
+
+async def test_what_our_workers_have_to_do_with_a_provider_is_what_postgresql_knows(
+    conninfo: str, db: psycopg.Connection[DictRow]
+) -> None:
+    settings = Settings.load({}, LLM_MODEL="qwen3", TRANSCRIPTION_PROVIDERS="whisperx, voxtral-small")
+    db.execute("select aiserv.create_job(owner_service => 'a', task_type => 'transcribe', model_profile => 'whisperx')")
+    db.execute("select aiserv.claim_jobs(worker_id => 'w')")
+    db.execute("select aiserv.report_provider(provider => 'qwen3', category => 'rate_limited', message => 'later')")
+
+    async with Database.open(conninfo, size=1, name="test") as database:
+        work = await work_of(settings, database)()
+
+    assert (work["llm"].paused or "").startswith("rate_limited until 2")
+    assert {name: (one.running, one.paused is not None) for name, one in work.items()} == {
+        "llm": (False, True),
+        "whisperx": (True, False),
+        "qwen2-audio": (False, False),
+        "voxtral-small": (True, False),
     }

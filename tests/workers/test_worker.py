@@ -1,7 +1,6 @@
 """Waking, claiming, and what becomes of attempts."""
 
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import anyio
 import anyio.lowlevel
@@ -14,8 +13,7 @@ from tests.workers.chats import chat_at
 from tests.workers.running import Db, create, finished, heard, job, meddler, never, running, say_hello, until
 from workers.attempt import End
 from workers.executors import Outcome
-from workers.failures import Failure
-from workers.worker import TROUBLE_SECONDS, Worker
+from workers.worker import Worker
 
 
 async def test_a_new_job_wakes_an_idle_worker(conninfo: str, db: Db) -> None:
@@ -272,58 +270,6 @@ async def test_a_run_that_does_not_stop_cannot_answer_for_its_successor(conninfo
         may_end.set()
 
         assert (await finished(db, job_id))["result"] == 2
-
-
-async def test_the_trouble_of_a_provider_gives_the_job_back_unharmed(conninfo: str, db: Db) -> None:
-    async def overloaded(_job: Job) -> Outcome:
-        raise Failure("rate_limited", "later", retry_after=timedelta(minutes=5))
-
-    async with running(conninfo, overloaded) as worker:
-        job_id = create(db)
-        await until(lambda: worker.record.ends[End.RELEASED] == 1)
-
-        released = job(db, job_id)
-        assert (released["status"], released["failures"], released["error_category"]) == ("pending", 0, None)
-        assert timedelta(minutes=4) < released["run_at"] - datetime.now(UTC) < timedelta(minutes=6)
-        assert worker.record.last_error == "rate_limited"
-
-
-async def test_a_provider_in_trouble_is_left_alone_ever_longer_and_then_gets_the_job_again(
-    conninfo: str, db: Db
-) -> None:
-    async def down_at_first(given: Job) -> Outcome:
-        if given.attempt < 3:
-            raise Failure("provider_unavailable", "no connection")
-        return Outcome("up", None)
-
-    async with running(conninfo, down_at_first):
-        job_id = create(db)
-
-        up = await finished(db, job_id, seconds=10)
-        rests = [
-            row["rest"].total_seconds()
-            for row in db.execute(
-                "select lead(started_at) over (order by attempt) - finished_at as rest"
-                " from aiserv.list_attempts(%s) order by attempt limit 2",
-                [job_id],
-            )
-        ]
-        assert (up["result"], up["attempt"]) == ("up", 3)
-        assert rests == pytest.approx([1, 2], abs=0.5)
-
-
-async def test_claims_rest_while_the_provider_is_in_trouble(conninfo: str, db: Db) -> None:
-    async def down(_job: Job) -> Outcome:
-        raise Failure("provider_unavailable", "no connection")
-
-    for _ in range(100):
-        create(db)
-    async with running(conninfo, down, slots=2) as worker:
-        await until(lambda: worker.record.ends[End.RELEASED] == 2)
-        started = time.monotonic()
-        await until(lambda: worker.record.ends[End.RELEASED] == 4)
-
-    assert time.monotonic() - started > 0.9 * TROUBLE_SECONDS
 
 
 async def test_a_claim_that_fails_is_tried_again(conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch) -> None:

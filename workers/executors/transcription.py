@@ -18,7 +18,14 @@ from workers.audio.sources import Limits, Source, stored
 from workers.executors import Outcome, input_of
 from workers.executors.reporting import ReportProgress
 from workers.executors.transcription_request import TranscriptionRequest
-from workers.executors.transcription_result import ProviderAttempt, failure_of, progress_of, result_of, usage_of
+from workers.executors.transcription_result import (
+    ProviderAttempt,
+    failure_of,
+    progress_of,
+    result_of,
+    troubles_of,
+    usage_of,
+)
 from workers.failures import Failure
 from workers.providers.audio_llm import AudioLlm
 from workers.providers.http import HttpClient, fits_header
@@ -110,7 +117,7 @@ class Transcription:
         result = result_of(attempts, seconds=recording.seconds)
         if result is None:
             raise failure_of(attempts)
-        return Outcome(result, usage_of(attempts))
+        return Outcome(result, usage_of(attempts), troubles_of(attempts))
 
     def _providers_of(self, job: "Job") -> Sequence[str]:
         """The providers that the job's profile stands for."""

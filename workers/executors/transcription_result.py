@@ -93,6 +93,15 @@ def usage_of(attempts: Sequence[ProviderAttempt]) -> dict[str, int] | None:
     return dict(total) or None
 
 
+def troubles_of(attempts: Sequence[ProviderAttempt]) -> dict[str, Failure]:
+    """The failures of the providers that are in trouble, by their names."""
+    return {
+        attempt.provider: attempt.failure
+        for attempt in attempts
+        if attempt.failure is not None and attempt.failure.provider_trouble
+    }
+
+
 def failure_of(attempts: Sequence[ProviderAttempt]) -> Failure:
     """How a job ends that no provider could transcribe.
 
@@ -104,8 +113,10 @@ def failure_of(attempts: Sequence[ProviderAttempt]) -> Failure:
         return Failure("provider_unavailable", said)
     blamed = next((failure for failure in failures if not failure.provider_trouble), None)
     if blamed is not None:
-        return Failure(blamed.category, said, usage=usage_of(attempts))
+        return Failure(blamed.category, said, usage=usage_of(attempts), troubles=troubles_of(attempts))
     waits = [failure.retry_after for failure in failures if failure.retry_after is not None]
     # The first of them to return can do the job.
     wait = min(waits) if len(waits) == len(failures) else None
-    return Failure(failures[0].category, said, usage=usage_of(attempts), retry_after=wait)
+    return Failure(
+        failures[0].category, said, usage=usage_of(attempts), retry_after=wait, troubles=troubles_of(attempts)
+    )
