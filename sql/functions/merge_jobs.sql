@@ -27,13 +27,14 @@ begin
         end
     ) into merged
     from (
-        select own.key, own.value from json_each(merge_jobs.item) as own
+        select own.key, own.value, true as is_own from json_each(merge_jobs.item) as own
         union all
-        select inherited.key, inherited.value
+        select inherited.key, inherited.value, false
         from json_each(merge_jobs.defaults) as inherited
         where not exists (select from json_each(merge_jobs.item) as own where own.key = inherited.key)
     ) as field
-    left join json_each(merge_jobs.defaults) as base on base.key = field.key;
+    -- What is inherited whole keeps its text: there is nothing to merge it with.
+    left join json_each(merge_jobs.defaults) as base on base.key = field.key and field.is_own;
     return coalesce(merged, '{}');
 end;
 $$;

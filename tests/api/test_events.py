@@ -42,19 +42,21 @@ class Stream:
         return json.loads(event["data"])  # type: ignore[no-any-return]  # an object
 
 
+async def listening(api: Api) -> None:
+    """Wait for the server's listener: a stream that is older than its connection is told to look again."""
+    with anyio.fail_after(10):
+        while "aiserv_listener_connected 1.0" not in (await api.get("/metrics")).text:  # noqa: ASYNC110 - a gauge
+            await anyio.sleep(0.01)
+
+
 Subscribe = Callable[..., AbstractAsyncContextManager[Stream]]
 
 
 @pytest.fixture
 def subscribe(api: Api, session: ClientSession) -> Subscribe:
-    async def listening() -> None:
-        with anyio.fail_after(10):
-            while "aiserv_listener_connected 1.0" not in (await api.get("/metrics")).text:  # noqa: ASYNC110 - a gauge
-                await anyio.sleep(0.01)
-
     @asynccontextmanager
     async def subscribe(query: str = "", **headers: str) -> AsyncIterator[Stream]:
-        await listening()
+        await listening(api)
         url = f"http://127.0.0.1:{api.port}/api/v1/events?{query}"
         async with session.get(url, headers={k.replace("_", "-"): v for k, v in headers.items()}) as response:
             assert response.status == 200
@@ -146,6 +148,7 @@ async def test_a_filter_that_makes_no_sense_is_refused(api: Api, query: str) -> 
 
 async def test_streams_close_when_the_server_stops(start: Start, session: ClientSession) -> None:
     server = start()
+    await listening(Api(session, server.port))
 
     async with session.get(f"http://127.0.0.1:{server.port}/api/v1/events") as response:
         await response.content.readuntil(b"\n\n")

@@ -97,3 +97,13 @@ def test_a_summary_leaves_the_payloads_out(db: Db) -> None:
 
     assert not {"input", "result", "progress"} & set(row["shown"])
     assert row["shown"]["metadata"] == {}
+
+
+def test_an_input_that_only_the_defaults_give_keeps_their_text(db: Db) -> None:
+    defaults = '{"owner_service": "me", "task_type": "t", "model_profile": "m", "input": {"b":1.0,"a":[1,  2]}}'
+
+    (job,) = db.execute(
+        "select input::text as text from aiserv.create_jobs(jobs => '[{}]', defaults => %s)", [defaults]
+    ).fetchall()
+
+    assert job["text"] == '{"b":1.0,"a":[1,  2]}'
