@@ -316,8 +316,9 @@ async def test_leases_are_renewed_while_draining(conninfo: str, db: Db) -> None:
         worker.drain()
         before = job(db, job_id)["lease_expires_at"]
 
-        await until(lambda: job(db, job_id)["lease_expires_at"] > before)
-        assert worker.attempts[job_id, 1].lease_expires_at > before
+        # PostgreSQL shows a renewal a moment before the worker has heard of it.
+        await until(lambda: worker.attempts[job_id, 1].lease_expires_at > before)
+        assert job(db, job_id)["lease_expires_at"] > before
 
 
 async def test_what_still_runs_when_the_time_is_over_is_given_back(conninfo: str, db: Db) -> None:
