@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from aiserv.settings import Settings, SettingsError, WorkerSettings, go_duration, parse_duration
+from aiserv.settings import Settings, SettingsError, WorkerSettings
+from aiserv.values import go_duration, parse_duration
 
 MIB = 1024 * 1024
 KEYS = (SecretStr("one"), SecretStr("two"))

@@ -7,7 +7,8 @@ from aiohttp import web
 
 from aiserv.models import time_text
 from aiserv.probes import database_readiness, probe_routes
-from aiserv.settings import WorkerSettings, go_duration
+from aiserv.settings import WorkerSettings
+from aiserv.values import go_duration
 from workers.attempt import End
 from workers.worker import Worker
 

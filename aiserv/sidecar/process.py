@@ -11,13 +11,14 @@ import anyio
 from anyio.abc import TaskStatus
 
 from aiserv.serving import serving
-from aiserv.settings import SidecarSettings, go_duration
+from aiserv.settings import SidecarSettings
 from aiserv.sidecar.app import sidecar_application
 from aiserv.sidecar.containers import Containers
 from aiserv.sidecar.gpus import Gpus
 from aiserv.sidecar.sampler import Row, Sample, Sampler
 from aiserv.sidecar.vllm import Vllm
 from aiserv.sidecar.whisperx import WhisperX
+from aiserv.values import go_duration
 
 logger = logging.getLogger(__name__)
 
