@@ -74,6 +74,7 @@ insert into aiserv.installed (file) values
 \ir functions/_remember_turns.sql
 \ir functions/_remember_unsuccessful.sql
 \ir functions/_requeue.sql
+\ir functions/_reserve_batch.sql
 \ir functions/_reserve_keys.sql
 \ir functions/_retry.sql
 \ir functions/_seconds_since.sql
@@ -86,6 +87,7 @@ insert into aiserv.installed (file) values
 \ir functions/_stats_errors.sql
 \ir functions/_take.sql
 \ir functions/_unprobed.sql
+\ir functions/batch_with_key.sql
 \ir functions/cancel_job.sql
 \ir functions/cancel_jobs.sql
 \ir functions/check_job_version.sql

@@ -26,10 +26,12 @@ JSON_FIELDS: Final = {"input", "metadata", "priority", "max_attempts", "timeout_
 class Batch:
     """A checked batch: the text that PostgreSQL takes it from, and task type and model profile of each job.
 
-    `times` has `run_at` and `delay` of each job that has one, as a JSON object; it is None when no job has any.
+    `owner_service` is that of the first job: the key of the batch is its. `times` has `run_at` and `delay` of each job
+    that has one, as a JSON object; it is None when no job has any.
     """
 
     text: str
+    owner_service: str
     kinds: list[tuple[str, str]]
     times: list[str | None] | None
     query: BatchQuery
@@ -37,9 +39,6 @@ class Batch:
 
 async def read_batch(request: web.Request) -> Batch:
     """The batch of a request. Raises Problem that lists what is wrong with which item."""
-    if "Idempotency-Key" in request.headers:
-        # Better refused than ignored: a repeat would store everything twice.
-        raise invalid([{"field": "Idempotency-Key", "message": "is not for batches: give each job a key of its own"}])
     roomy_request = roomy(request)
     if request.content_type in NDJSON:
         wanted = query(BatchQuery, request, only={"return"})
@@ -92,7 +91,7 @@ def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401
     items = [item for item in checked if isinstance(item, CreateJob)]
     times = [_times(item) for item in items]
     kinds = [(item.task_type, item.model_profile) for item in items]
-    return Batch(text, kinds, times if any(times) else None, wanted)
+    return Batch(text, items[0].owner_service, kinds, times if any(times) else None, wanted)
 
 
 def _checked_item(shared: dict[str, Any], job: object, index: int) -> CreateJob | list[dict[str, Any]]:

@@ -12,10 +12,10 @@ from aiserv.api.answers import json_response
 from aiserv.api.app_keys import DATABASE, FINISHED, METRICS
 from aiserv.api.batch_body import Batch, read_batch
 from aiserv.api.preconditions import patience
-from aiserv.api.requests import path_id
+from aiserv.api.requests import header_key, path_id
 from aiserv.api.routing import Routes
 from aiserv.models import BatchQuery, CreateJobs, Waited
-from aiserv.queries.base import JobJson
+from aiserv.queries.base import BatchedJob
 
 routes = Routes()
 
@@ -26,34 +26,40 @@ MAX_JOBS_SHOWN: Final = 1_000
 @routes.add(
     "POST",
     "/api/v1/jobs/batch",
-    {201: CreatedBatch},
+    {201: CreatedBatch, 200: CreatedBatch},
     query=BatchQuery,
     body=CreateJobs,
     refusals=["idempotency_mismatch", "queue_full"],
+    headers=["Idempotency-Key"],
+    answer_headers=["Idempotency-Replayed"],
     links={"get_batch": ("batch_id", "$response.body#/batch_id")},
 )
 async def create_jobs(request: web.Request) -> web.Response:
     """Store many jobs in one transaction; items go over `defaults`, which go over the fields beside `jobs`."""
+    key = header_key(request)
     batch = await read_batch(request)
     with_jobs = batch.query.returned is None and len(batch.kinds) <= MAX_JOBS_SHOWN
     database = request.app[DATABASE]
     batch_id = await database.new_id()
-    jobs = await database.create_jobs(batch.text, batch.times, batch_id, with_jobs=with_jobs)
-    count_created(request, batch, jobs)
-    text = await anyio.to_thread.run_sync(batch_json, batch_id, jobs)
-    return json_response(text, status=201)
+    jobs = await database.create_jobs(batch.text, batch.times, batch_id, key, with_jobs=with_jobs)
+    known = await database.batch_with_key(batch.owner_service, key) if key else None
+    if known in {None, batch_id}:
+        count_created(request, batch, batch_id, jobs)
+        return json_response(await anyio.to_thread.run_sync(batch_json, batch_id, jobs), status=201)
+    text = await anyio.to_thread.run_sync(batch_json, known, jobs)
+    return json_response(text, headers={"Idempotency-Replayed": "true"})
 
 
-def count_created(request: web.Request, batch: Batch, jobs: list[tuple[UUID, JobJson | None, bool]]) -> None:
+def count_created(request: web.Request, batch: Batch, batch_id: UUID, jobs: list[BatchedJob]) -> None:
     """Count the new jobs, each once however often its key stands in the batch."""
-    kinds = {job_id: kind for kind, (job_id, _, new) in zip(batch.kinds, jobs, strict=True) if new}
+    kinds = {job_id: kind for kind, (job_id, _, made_by) in zip(batch.kinds, jobs, strict=True) if made_by == batch_id}
     for task_type, model_profile in kinds.values():
         request.app[METRICS].transition("create", task_type, model_profile)
 
 
-def batch_json(batch_id: UUID, jobs: list[tuple[UUID, JobJson | None, bool]]) -> str:
+def batch_json(batch_id: UUID, jobs: list[BatchedJob]) -> str:
     """The answer, with the jobs if they were rendered."""
-    created = len({job_id for job_id, _, new in jobs if new})
+    created = len({job_id for job_id, _, made_by in jobs if made_by == batch_id})
     answer = json.dumps(
         {
             "batch_id": str(batch_id),

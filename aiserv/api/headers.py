@@ -6,7 +6,7 @@ _ETAGS: Final = {"type": "string", "examples": ['"pe-0-1717922952000000"']}
 
 REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Idempotency-Key": {
-        "description": "As idempotency_key in the body: with a known one the existing job is answered.",
+        "description": "As idempotency_key in the body, or for a whole batch: a known one answers what it made.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
     },
     "traceparent": {"description": "The W3C trace context of the caller.", "schema": {"type": "string"}},
@@ -32,6 +32,6 @@ ANSWER_HEADERS: Final[dict[str, dict[str, Any]]] = {
     },
     "ETag": {"description": "The version of what is shown.", "schema": {"type": "string"}},
     "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
-    "Idempotency-Replayed": {"description": "true for a job that was there already.", "schema": {"type": "string"}},
+    "Idempotency-Replayed": {"description": "true for what was there already.", "schema": {"type": "string"}},
     "Preference-Applied": {"description": "The wait that Prefer asked for.", "schema": {"type": "string"}},
 }

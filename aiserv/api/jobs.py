@@ -1,7 +1,6 @@
 """Jobs over HTTP: create, read and list them, retry and cancel one."""
 
 import json
-import re
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from aiserv.api.answers import job_response, json_response, location, versioned
 from aiserv.api.app_keys import DATABASE, FINISHED, METRICS
 from aiserv.api.cursors import cursor_after, last_of
 from aiserv.api.preconditions import patience, wanted_versions
-from aiserv.api.requests import invalid, parse, path_id, query
+from aiserv.api.requests import header_key, invalid, parse, path_id, query
 from aiserv.api.routing import Routes
 from aiserv.fields import is_traceparent
 from aiserv.filters import ListJobs
@@ -22,8 +21,6 @@ from aiserv.queries.base import JobJson
 
 routes = Routes()
 
-# As PostgreSQL can store it, and a header can hold it.
-_KEY: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 # A page ends early once it holds so much.
 MOST_BYTES: Final = 64 * 1024 * 1024
 JOB_LINKS: Final = dict.fromkeys(
@@ -68,14 +65,6 @@ def with_headers(job: CreateJob, request: web.Request) -> CreateJob:
     if trace is not None and job.traceparent is None and is_traceparent(trace):
         given["traceparent"] = trace
     return job.model_copy(update=given)
-
-
-def header_key(request: web.Request) -> str | None:
-    """The header Idempotency-Key. Raises Problem `invalid_request` for one that cannot be stored."""
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise invalid([{"field": "Idempotency-Key", "message": "must be 1 to 200 characters of UTF-8 text"}])
-    return key
 
 
 @routes.add("GET", "/api/v1/jobs", {200: JobPage}, query=ListJobs)

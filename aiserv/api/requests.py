@@ -25,6 +25,8 @@ LONG_BYTES: Final = 1024 * 1024
 # What clients may give as one value with commas.
 COMMA_SEPARATED: Final = frozenset({"id", "status", "batch_id"})
 JSON: Final = re.compile(r'application/(\w[\w.-]*\+)?json(\s*;\s*charset="?utf-?8"?)?\s*', re.IGNORECASE | re.ASCII)
+# An idempotency key as PostgreSQL can store it, and a header can hold it.
+KEY: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 # What pydantic says of its own types, in the words of ours.
 MESSAGES: Final = {
     "missing": "must be given",
@@ -49,6 +51,14 @@ def path_id(request: web.Request, name: str = "job_id") -> UUID:
         return parse_uuid(request.match_info[name])
     except PydanticCustomError as error:
         raise invalid([{"field": name, "message": error.message()}]) from None
+
+
+def header_key(request: web.Request) -> str | None:
+    """The header Idempotency-Key. Raises Problem `invalid_request` for one that cannot be stored."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not KEY.fullmatch(key):
+        raise invalid([{"field": "Idempotency-Key", "message": "must be 1 to 200 characters of UTF-8 text"}])
+    return key
 
 
 async def parse(model: type[Model], request: web.Request) -> tuple[str, Model]:

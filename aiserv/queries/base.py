@@ -7,6 +7,9 @@ from uuid import UUID
 # A job as PostgreSQL rendered it: passed on unparsed.
 JobJson = str
 
+# A job of a batch: its id, the job if it was asked for, and the batch that made it.
+BatchedJob = tuple[UUID, JobJson | None, UUID | None]
+
 # The columns of a ShownJob, of a row of the view aiserv.jobs called job.
 _SHOWN: Final = (
     "job.id, aiserv.job_json(job)::text, aiserv.job_version(job),"

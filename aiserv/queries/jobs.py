@@ -5,7 +5,7 @@ from uuid import UUID
 
 from aiserv.filters import Filter, ListJobs
 from aiserv.models import CreateJob
-from aiserv.queries.base import JobJson, Queries, ShownJob
+from aiserv.queries.base import BatchedJob, JobJson, Queries, ShownJob
 
 
 class Summary(NamedTuple):
@@ -51,19 +51,26 @@ class JobQueries(Queries):
         return ShownJob(*shown), new
 
     async def create_jobs(
-        self, body: str, times: list[str | None] | None, batch_id: UUID, *, with_jobs: bool
-    ) -> list[tuple[UUID, JobJson | None, bool]]:
-        """The jobs of a batch in input order: id, the job if it is wanted, and whether it is new.
+        self,
+        body: str,
+        times: list[str | None] | None,
+        batch_id: UUID,
+        idempotency_key: str | None,
+        *,
+        with_jobs: bool,
+    ) -> list[BatchedJob]:
+        """The jobs of a batch in input order: id, the job if it is wanted, and the batch that made it.
 
         `body` is the text of a request: `jobs`, over `defaults`, over the fields beside them. `times` has for some jobs
-        a JSON object that replaces their `run_at` and `delay`.
+        a JSON object that replaces their `run_at` and `delay`. The batch is another one than `batch_id` if the key made
+        one before.
         """
         return await self._rows(
             """
             select
                 job.id,
                 case when %(with_jobs)s then aiserv.job_json(job)::text end,
-                job.batch_id is not distinct from %(batch_id)s
+                job.batch_id
             from (select %(body)s::json as body) as request
             cross join lateral (
                 select nullif(aiserv.merge_jobs(
@@ -99,11 +106,26 @@ class JobQueries(Queries):
             cross join lateral aiserv.create_jobs(
                 jobs => case when %(times)s::text[] is null then request.body -> 'jobs' else timed.jobs end,
                 defaults => shared.defaults,
-                batch_id => %(batch_id)s
+                batch_id => %(batch_id)s,
+                idempotency_key => %(idempotency_key)s
             ) as job
             """,
-            {"body": body, "times": times, "batch_id": batch_id, "with_jobs": with_jobs},
+            {
+                "body": body,
+                "times": times,
+                "batch_id": batch_id,
+                "idempotency_key": idempotency_key,
+                "with_jobs": with_jobs,
+            },
         )
+
+    async def batch_with_key(self, owner_service: str, idempotency_key: str) -> UUID | None:
+        """The batch that this key made."""
+        row = await self._row(
+            "select aiserv.batch_with_key(owner_service => %(owner)s, idempotency_key => %(key)s)",
+            {"owner": owner_service, "key": idempotency_key},
+        )
+        return row[0]  # type: ignore[no-any-return]  # a uuid column
 
     async def new_id(self) -> UUID:
         return (await self._row("select aiserv.new_id()"))[0]  # type: ignore[no-any-return]  # a uuid column

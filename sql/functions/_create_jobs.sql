@@ -11,8 +11,6 @@ declare
     fresh      uuid[];
     job_ids    uuid[];
 begin
-    perform aiserv._check_new_jobs(_create_jobs.items);
-
     select array_agg(aiserv.new_id(created_at, position) order by position) into fresh
     from generate_series(0, cardinality(_create_jobs.items) - 1) as position;
     job_ids := fresh;
@@ -61,4 +59,4 @@ end;
 $$;
 
 comment on function aiserv._create_jobs is
-'Store the jobs that are not there yet and return the id of each item''s job, in order. Raises JV400 and JK422.';
+'Store the checked jobs that are not there yet and return the id of each item''s job, in order. Raises JV400 and JK422.';

@@ -33,6 +33,7 @@ begin
         create_job.priority, create_job.run_at, create_job.delay, create_job.max_attempts, create_job.timeout_seconds,
         create_job.metadata, create_job.idempotency_key, create_job.traceparent
     );
+    perform aiserv._check_new_jobs(array[item]);
     job_ids := aiserv._create_jobs(array[item]);
 
     select job.* into created from aiserv.jobs as job where job.id = job_ids[1];

@@ -167,15 +167,21 @@ create table aiserv.idempotency (
 comment on table aiserv.idempotency is 'Which job an idempotency key made, and the fingerprint of the body it came with.';
 
 create table aiserv.batch (
-    id         uuid        not null,
-    job_ids    uuid[]      not null,
-    created_at timestamptz not null,
-    constraint batch_pkey primary key (id)
+    id              uuid        not null,
+    job_ids         uuid[]      not null,
+    created_at      timestamptz not null,
+    owner_service   text,
+    idempotency_key text,
+    fingerprint     uuid,
+    constraint batch_pkey primary key (id),
+    constraint batch_key_is_used_once unique (owner_service, idempotency_key),
+    constraint batch_key_has_owner_and_fingerprint check (num_nonnulls(owner_service, idempotency_key, fingerprint) in (0, 3))
 );
 
 create index batch_by_age on aiserv.batch (created_at);
 
 comment on table aiserv.batch is 'The jobs of a batch in input order, those included that an idempotency key found already there.';
+comment on column aiserv.batch.owner_service is 'Whose key the batch came with: the owner of its first job.';
 
 -- One item of create_jobs, as it was sent.
 create type aiserv._new_job as (

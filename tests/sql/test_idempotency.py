@@ -5,9 +5,22 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
-from tests.sql.calls import Connect, Db, call, create, create_many, get, in_background, in_state, one, refusal
+from tests.sql.calls import (
+    Connect,
+    Db,
+    call,
+    create,
+    create_many,
+    get,
+    in_background,
+    in_state,
+    one,
+    refusal,
+    wait_until_blocked,
+)
 
 KEY = {"idempotency_key": "order-1"}
 
@@ -150,3 +163,112 @@ def test_a_key_is_free_again_once_its_job_is_pruned(db: Db) -> None:
 
     assert call(db, "list_jobs", id=[job_id, job["id"]]) == []
     assert create(db, **KEY, priority=7)["id"] != job["id"]
+
+
+WHOLE: dict[str, Any] = {"idempotency_key": "batch-1"}
+
+
+def test_a_repeated_batch_returns_the_jobs_of_the_first_time_as_they_are_now(db: Db) -> None:
+    known = create(db, **KEY)
+    batch = uuid4()
+    jobs = create_many(db, [{}, KEY, {"priority": 5}], **WHOLE, batch_id=batch)
+    call(db, "cancel_job", job_id=jobs[2]["id"])
+
+    again = create_many(db, [{}, KEY, {"priority": 5}], **WHOLE, batch_id=uuid4())
+
+    assert [job["id"] for job in again] == [job["id"] for job in jobs]
+    assert [job["status"] for job in again] == ["pending", "pending", "cancelled"]
+    assert jobs[1] == known
+    assert one(db, "batch_with_key", owner_service="telephony", **WHOLE)["batch_with_key"] == batch
+    assert len(call(db, "list_jobs")) == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [{"input": {"a": 1}}],
+        [{"input": {"a": 1}}, {"input": {}}, {}],
+        [{"input": {}}, {"input": {"a": 1}}],
+        [{"input": {"a": 1}}, {"input": {}, "idempotency_key": "k"}],
+        [{"input": {"a": 1}}, {"input": {}, "owner_service": "billing"}],
+        [{"input": {"a": 1}}, {"input": {}, "priority": 1}],
+    ],
+)
+def test_another_batch_with_the_key_is_refused_and_stores_nothing(db: Db, other: list[dict[str, Any]]) -> None:
+    create_many(db, [{"input": {"a": 1}}, {"input": {}}], **WHOLE, batch_id=(batch := uuid4()))
+
+    with pytest.raises(psycopg.Error) as refused:
+        create_many(db, other, **WHOLE)
+
+    assert refused.value.sqlstate == "JK422"
+    assert str(batch) in (refused.value.diag.message_detail or "")
+    assert len(call(db, "list_jobs")) == 2
+
+
+def test_batches_are_compared_as_json_and_without_their_traces(db: Db) -> None:
+    jobs = create_many(db, [{"input": {"a": 1, "b": [1.0]}}], **WHOLE)
+
+    again = create_many(
+        db, [{"priority": 0, "input": {"b": [1], "a": 1.0}, "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}], **WHOLE
+    )
+
+    assert again == jobs
+
+
+def test_the_key_of_a_batch_belongs_to_the_owner_of_its_first_job(db: Db) -> None:
+    mine = create_many(db, [{}, {"owner_service": "billing"}], **WHOLE)
+
+    theirs = create_many(db, [{"owner_service": "billing"}, {}], **WHOLE)
+
+    assert not {job["id"] for job in mine} & {job["id"] for job in theirs}
+
+
+def test_the_key_of_a_batch_is_no_key_of_a_job(db: Db) -> None:
+    (batched,) = create_many(db, [{}], **KEY)
+
+    alone = create(db, **KEY)
+
+    assert alone["id"] != batched["id"]
+
+
+def test_twenty_batches_at_once_with_one_key_store_their_jobs_once(db: Db, connect: Connect) -> None:
+    jobs = [{"idempotency_key": f"item-{number}"} for number in range(5)] + [{}] * 5
+    connections = [connect() for _ in range(20)]
+
+    futures = [in_background(partial(create_many, connection, jobs, **WHOLE)) for connection in connections]
+    answers = {tuple(job["id"] for job in future.result()) for future in futures}
+
+    assert len(answers) == 1
+    assert len(call(db, "list_jobs")) == 10
+
+
+def test_a_repeat_waits_for_the_first_and_takes_its_place_if_that_fails(db: Db, connect: Connect) -> None:
+    first, second = connect(), connect()
+    first.execute("begin")
+    create_many(first, [{}], **WHOLE)
+
+    waiting = in_background(partial(create_many, second, [{}], **WHOLE))
+    wait_until_blocked(db, second)
+    first.rollback()
+
+    (job,) = waiting.result()
+    assert [job] == call(db, "list_jobs")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201])
+def test_a_key_of_a_batch_has_1_to_200_characters(db: Db, key: str) -> None:
+    with pytest.raises(psycopg.Error) as refused:
+        create_many(db, [{}], idempotency_key=key)
+
+    assert refused.value.sqlstate == "JV400"
+    assert (refused.value.diag.message_primary or "").startswith("idempotency_key:")
+
+
+def test_the_key_of_a_batch_is_free_again_once_the_batch_is_pruned(db: Db) -> None:
+    (job,) = create_many(db, [{}], **WHOLE)
+    call(db, "cancel_job", job_id=job["id"])
+
+    db.execute("select aiserv.prune_jobs(retention => '1 microsecond')")
+
+    (other,) = create_many(db, [{"priority": 7}], **WHOLE)
+    assert other["id"] != job["id"]
