@@ -1,12 +1,13 @@
 """A worker process: what it opens, what runs in it, and how it drains."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 import anyio
 from anyio.abc import TaskStatus
@@ -39,6 +40,10 @@ class Hands:
     secrets: list[str]
     # The providers of a model profile that has others than the one of its name.
     providers: dict[str, list[str]] = field(default_factory=dict)
+
+
+# Opens what the hands need; the stack closes it when the worker has ended.
+Hire: TypeAlias = Callable[[AsyncExitStack, Database, WorkerMetrics], Awaitable[Hands]]
 
 
 class Kind(StrEnum):
@@ -81,10 +86,17 @@ async def work(
     Raises SettingsError as `choose_kind` does and without DATABASE_URL, and ServingError when the port cannot be
     listened on.
     """
-    kind = choose_kind(settings, kinds)
+    hire = {Kind.LLM: _chat, Kind.TRANSCRIPTION: _transcription}[choose_kind(settings, kinds)]
+    await employ(partial(hire, settings), settings, stop, task_status=task_status)
+
+
+async def employ(
+    hire: Hire, settings: Settings, stop: anyio.Event, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Work with these hands until `stop` is set, then drain; as `work`."""
     host, port = settings.worker.http_host, settings.worker.http_port
     async with AsyncExitStack() as stack:
-        worker = await _open_worker(settings, kind, stack)
+        worker = await _open_worker(settings, hire, stack)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         status = status_application(worker, settings.worker)
         async with serving(status, host, port, shutdown_timeout=timedelta(seconds=1)) as bound_port:
@@ -102,7 +114,7 @@ async def work(
     )
 
 
-async def _open_worker(settings: Settings, kind: Kind, stack: AsyncExitStack) -> Worker:
+async def _open_worker(settings: Settings, hire: Hire, stack: AsyncExitStack) -> Worker:
     url, slots = settings.database.url, settings.worker.claim_limit
     metrics = WorkerMetrics()
     # One connection claims, one settles; more only for releases.
@@ -111,9 +123,7 @@ async def _open_worker(settings: Settings, kind: Kind, stack: AsyncExitStack) ->
     lease_database = await stack.enter_async_context(
         Database.open(url, size=1, name="aiserv worker leases", statement_timeout=LEASE_STATEMENT_TIMEOUT)
     )
-    hands = await (
-        _chat(settings, stack, metrics) if kind is Kind.LLM else _transcription(settings, stack, database, metrics)
-    )
+    hands = await hire(stack, database, metrics)
     return Worker(
         worker_id=settings.worker.id,
         task_types=hands.task_types,
@@ -131,7 +141,7 @@ async def _open_worker(settings: Settings, kind: Kind, stack: AsyncExitStack) ->
     )
 
 
-async def _chat(settings: Settings, stack: AsyncExitStack, metrics: WorkerMetrics) -> Hands:
+async def _chat(settings: Settings, stack: AsyncExitStack, _database: Database, metrics: WorkerMetrics) -> Hands:
     llm = settings.llm
     api_key = llm.api_key.get_secret_value() if llm.api_key else None
     chat = await stack.enter_async_context(
