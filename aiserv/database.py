@@ -259,6 +259,10 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
         names = ("model_profile", "task_type", "paused", "running")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
+    async def is_read_only(self) -> bool:
+        """Whether nothing can be written here: after a failover this may have become a standby."""
+        return (await self._row("select current_setting('transaction_read_only')::boolean"))[0]  # type: ignore[no-any-return]  # a boolean
+
     async def missing_migrations(self) -> list[str]:
         """The migrations that this version knows and the schema has not had; raises psycopg.Error without a schema."""
         rows = await self._rows("select file from aiserv.installed_files() as file")
@@ -267,8 +271,13 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
 
     async def _rows(self, query: LiteralString, parameters: dict[str, Any] | None = None) -> list[TupleRow]:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(query, parameters)
-            return await cursor.fetchall()
+            try:
+                cursor = await connection.execute(query, parameters)
+                return await cursor.fetchall()
+            except psycopg.errors.ReadOnlySqlTransaction:
+                # A standby answers and will never do: the next connection may find the new primary.
+                await connection.close()
+                raise
 
 
 def _job(claimed: dict[str, Any], input_json: str) -> Job:

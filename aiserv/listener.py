@@ -3,10 +3,10 @@
 import logging
 import random
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import anyio
 import psycopg
@@ -21,7 +21,7 @@ KEEPALIVES: Final[dict[str, Any]] = {
     "keepalives_idle": 3,
     "keepalives_interval": 1,
     "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+    "tcp_user_timeout": 4_000,
 }
 PROBE_SECONDS: Final = 5
 SHORTEST_PAUSE: Final = 0.1
@@ -113,3 +113,12 @@ class Listener:
                 if notification.channel == probe:
                     return True
         return False
+
+
+def notified_ids(payload: str) -> list[UUID]:
+    """The ids in a payload, comma-separated; anybody may notify, so anything may stand there."""
+    ids = []
+    for text in payload.split(","):
+        with suppress(ValueError):
+            ids.append(UUID(text))
+    return ids

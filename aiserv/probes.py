@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import anyio
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
@@ -12,6 +13,8 @@ from aiserv.database import Database, DatabaseError
 
 # SQLSTATEs undefined_function and invalid_schema_name.
 NOT_INSTALLED: Final = ("42883", "3F000")
+# Kubernetes asks every few seconds, and gives up after one or two.
+READINESS_SECONDS: Final = 1.5
 
 # Why a process is not ready, or None when it is.
 Readiness = Callable[[], Awaitable[str | None]]
@@ -46,11 +49,18 @@ def probe_routes(
 
 
 async def database_readiness(database: Database) -> str | None:
-    """Why the database cannot be used, or None: it must answer, and its schema fit this version."""
+    """Why the database cannot be used, or None: it must answer soon, take writes, and its schema fit this version."""
     try:
-        missing = await database.missing_migrations()
+        # Not left to the server, which may be silent: an abandoned question costs its connection.
+        with anyio.fail_after(READINESS_SECONDS):
+            missing = await database.missing_migrations()
+            is_read_only = await database.is_read_only()
+    except TimeoutError:
+        return "PostgreSQL cannot be used: it does not answer"
     except DatabaseError as error:
         if error.sqlstate in NOT_INSTALLED:
             return "the schema is not installed: run aiserv migrate"
         return f"PostgreSQL cannot be used: {type(error).__name__}"
-    return f"the schema is not up to date: run aiserv migrate ({', '.join(missing)} missing)" if missing else None
+    if missing:
+        return f"the schema is not up to date: run aiserv migrate ({', '.join(missing)} missing)"
+    return "PostgreSQL is read-only: a standby?" if is_read_only else None

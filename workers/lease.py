@@ -69,14 +69,3 @@ class LeaseKeeper:
             else:
                 self._lost(job_id, attempt)
         return True
-
-
-def notified_ids(payload: str) -> set[UUID]:
-    """The ids in a payload of `aiserv_cancelled`; anybody may notify, so anything may stand there."""
-    ids = set()
-    for text in payload.split(","):
-        try:
-            ids.add(UUID(text))
-        except ValueError:
-            continue
-    return ids

@@ -17,7 +17,7 @@ def status_application(worker: Worker, settings: WorkerSettings) -> web.Applicat
     """The application of a worker; all of it open, so there are no payloads and no secrets in it."""
 
     async def readiness() -> str | None:
-        return "the worker is draining" if worker.draining else await database_readiness(worker.database)
+        return "the worker is draining" if worker.draining else await database_readiness(worker.lease_database)
 
     async def status(_request: web.Request) -> web.Response:
         """Show what the worker is and does."""

@@ -12,13 +12,13 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from aiserv.database import Claimer, Database, DatabaseError
-from aiserv.listener import Listener
+from aiserv.listener import Listener, notified_ids
 from aiserv.metrics import WorkerMetrics
 from aiserv.models import Job
 from aiserv.wake import LOOK_SECONDS, Pause, Wake
 from workers.attempt import Attempt, Stop
 from workers.executors import Executor
-from workers.lease import LeaseKeeper, notified_ids
+from workers.lease import LeaseKeeper
 from workers.record import Record
 from workers.runner import Runner
 
@@ -208,7 +208,7 @@ class Worker:
     def _hear_cancelled(self, payload: str) -> None:
         self._cancel_heard = True
         # It may mean an attempt before ours: PostgreSQL knows.
-        if not notified_ids(payload).isdisjoint(self._held()):
+        if not self._held().keys().isdisjoint(notified_ids(payload)):
             self._lease_keeper.look()
 
     def _look(self) -> None:

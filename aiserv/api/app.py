@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+import anyio
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -38,6 +39,7 @@ from aiserv.providers_status import ProvidersStatus
 logger = logging.getLogger(__name__)
 
 STATS_SECONDS: Final = 5.0
+STATS_PATIENCE_SECONDS: Final = 3.0
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Server:
     """The application over a database; `stopping` turns requests away while those in flight finish."""
 
     database: Database
+    # Probes and scrapes have a connection of their own: they must say how things are while requests queue.
+    probe_database: Database
     metrics: ServerMetrics
     providers: ProvidersStatus
     infra: InfraStatus
@@ -117,7 +121,7 @@ class Server:
 
     async def readiness(self) -> str | None:
         """Why requests cannot be served, or None."""
-        return "the server is stopping" if self.stopping else await database_readiness(self.database)
+        return "the server is stopping" if self.stopping else await database_readiness(self.probe_database)
 
     @web.middleware
     async def _refuse_when_stopping(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -131,6 +135,7 @@ class Server:
             return
         self._stats_at = time.monotonic()
         try:
-            self.metrics.jobs(await self.database.stats(), await self.database.queues())
+            with anyio.fail_after(STATS_PATIENCE_SECONDS):
+                self.metrics.jobs(await self.probe_database.stats(), await self.probe_database.queues())
         except Exception as error:  # noqa: BLE001 - a scrape must not fail with the database
             logger.warning("metrics of the tables are stale: %s", type(error).__name__)

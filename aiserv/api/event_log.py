@@ -10,6 +10,7 @@ import anyio
 
 from aiserv.database import Database
 from aiserv.filters import WatchEvents
+from aiserv.listener import notified_ids
 from aiserv.queries.jobs import Summary
 from aiserv.wake import Wake
 
@@ -42,9 +43,9 @@ class Events:
 
     def hear(self, payload: str) -> None:
         """Take in a notification of `aiserv_finished`: ids, comma-separated."""
-        for job_id in payload.split(","):
+        for job_id in notified_ids(payload):
             self._last += 1
-            self._kept.append(_Event(self._last, UUID(job_id)))
+            self._kept.append(_Event(self._last, job_id))
         self._wake()
 
     def missed(self) -> None:

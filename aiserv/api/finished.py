@@ -10,6 +10,7 @@ from uuid import UUID
 import anyio
 
 from aiserv.database import Database, DatabaseError
+from aiserv.listener import notified_ids
 from aiserv.queries.base import ShownJob
 from aiserv.wake import LOOK_SECONDS, Wake
 
@@ -44,7 +45,7 @@ class FinishedJobs:
 
     def hear(self, payload: str) -> None:
         """Take in a notification of `aiserv_finished`: ids, comma-separated."""
-        self._want({UUID(text) for text in payload.split(",")} & self._waiters.keys())
+        self._want(self._waiters.keys() & notified_ids(payload))
 
     def look(self) -> None:
         """Read all jobs that somebody waits for."""

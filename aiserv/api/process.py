@@ -35,6 +35,7 @@ async def serve(
     metrics = ServerMetrics()
     async with (
         Database.open(settings.database.url, size=settings.database.pool_size, name="aiserv serve") as database,
+        Database.open(settings.database.url, size=1, name="aiserv serve probes") as probe_database,
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()
         ) as http,
@@ -43,6 +44,7 @@ async def serve(
         sweeper = Sweeper(database, settings.server.job_retention)
         server = Server(
             database,
+            probe_database,
             metrics,
             ProvidersStatus(settings, http, work_of(settings, database)),
             InfraStatus(settings.infrastructure, http),
@@ -60,12 +62,16 @@ async def serve(
             sweeper.wake()
             server.look()
 
+        async def check() -> None:
+            await database.check()
+            await probe_database.check()
+
         listener = Listener(
             settings.database.listen_url,
             {**server.heard(), "aiserv_scheduled": hear_scheduled},
             name="aiserv serve listener",
             on_connect=look,
-            on_disconnect=database.check,
+            on_disconnect=check,
         )
         metrics.listener(lambda: listener.connected)
         async with serving(server.application(), host, port, shutdown_timeout=shutdown_timeout) as bound_port:

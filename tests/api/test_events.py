@@ -157,3 +157,16 @@ async def test_streams_close_when_the_server_stops(start: Start, session: Client
             rest = await response.content.read()
 
     assert rest == b""
+
+
+async def test_whatever_others_notify_the_stream_goes_on(
+    api: Api, subscribe: Subscribe, db: psycopg.Connection[DictRow]
+) -> None:
+    async with subscribe() as stream:
+        for garbage in ("", "garbage", "'; drop table", "00000000-0000-0000-0000-000000000000,x"):
+            for channel in ("aiserv_finished", "aiserv_ready", "aiserv_scheduled", "aiserv_cancelled"):
+                db.execute("select pg_notify(%s, %s)", [channel, garbage])
+        created = await api.create()
+        await api.post(f"jobs/{created['id']}/cancel")
+
+        assert (await stream.job())["id"] == created["id"]

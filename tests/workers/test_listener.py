@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from uuid import UUID
 
 import anyio
 import pytest
 
-from aiserv.listener import Listener
+from aiserv.listener import Listener, notified_ids
 from tests.tcp_proxy import tcp_proxy
 from tests.workers.running import Db, until
 
@@ -104,3 +105,10 @@ async def test_a_connection_that_breaks_on_the_way_is_made_anew(conninfo: str) -
 
         await until(lambda: it.disconnects == 1)
         await until(lambda: it.connects == 2)
+
+
+def test_anything_may_stand_in_a_payload() -> None:
+    known = UUID("0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10")
+
+    assert notified_ids(f"{known},,x,'; drop table,{known}x") == [known]
+    assert notified_ids("") == []
