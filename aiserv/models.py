@@ -212,7 +212,7 @@ class SetQueue(Request):
     """Pauses and limits; what is left out stays, null lifts."""
 
     paused: bool | None = None
-    pause_reason: Annotated[str, Field(max_length=1000)] | None = None
+    pause_reason: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     max_running: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     requests_per_minute: PerMinute | None = None
     tokens_per_minute: PerMinute | None = None

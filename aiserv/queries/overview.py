@@ -9,6 +9,7 @@ from aiserv.queries.base import Queries
 
 # A limit that is left out stays; null lifts it.
 KEEP: Final = -1
+KEEP_TEXT: Final = ""
 
 
 class OverviewQueries(Queries):
@@ -56,7 +57,7 @@ class OverviewQueries(Queries):
                 "task_type": task_type,
                 "versions": versions,
                 "paused": bool(given["paused"]) if "paused" in given else None,
-                "pause_reason": given.get("pause_reason"),
+                "pause_reason": given.get("pause_reason", KEEP_TEXT),
                 **{name: given.get(name, KEEP) for name in ("max_running", "requests_per_minute", "tokens_per_minute")},
             },
         )

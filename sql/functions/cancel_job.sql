@@ -23,6 +23,11 @@ begin
         return shown;
     elsif shown.id is null then
         perform aiserv._answer(aiserv._settlement(cancel_job.job_id, null, null, repeated => false));
+    elsif shown.status in ('pending', 'running') then
+        raise exception using
+            errcode = 'serialization_failure',
+            message = format('job %s moves on faster than it can be cancelled', shown.id),
+            hint = 'Call again.';
     end if;
     raise exception using
         errcode = 'JS409',
@@ -35,4 +40,4 @@ $$;
 comment on function aiserv.cancel_job is
 'Stop a pending or running job for good; reason stands in its error_message. The worker that runs it is told at once and its
 result is refused. Cancelling a cancelled job again returns it.
-Raises JN404 (no such job), JS409 (completed or failed).';
+Raises JN404 (no such job), JS409 (completed or failed), 40001 (it changed again and again meanwhile).';

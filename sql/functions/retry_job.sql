@@ -21,6 +21,11 @@ begin
 
     if shown.id is null then
         perform aiserv._answer(aiserv._settlement(retry_job.job_id, null, null, repeated => false));
+    elsif shown.status in ('running', 'failed') then
+        raise exception using
+            errcode = 'serialization_failure',
+            message = format('job %s moves on faster than it can be retried', shown.id),
+            hint = 'Call again.';
     end if;
     raise exception using
         errcode = 'JS409',
@@ -33,4 +38,4 @@ $$;
 comment on function aiserv.retry_job is
 'Make a failed or running job pending again, due now, with failures, error, result and lost leases cleared. The run of a running
 job is fenced out and its worker told.
-Raises JN404 (no such job), JS409 (pending, completed or cancelled).';
+Raises JN404 (no such job), JS409 (pending, completed or cancelled), 40001 (it changed again and again meanwhile).';

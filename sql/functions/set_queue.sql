@@ -2,7 +2,7 @@ create or replace function aiserv.set_queue(
     model_profile       text,
     task_type           text        default null,
     paused              boolean     default null,
-    pause_reason        text        default null,
+    pause_reason        text        default '',
     paused_until        timestamptz default null,
     max_running         integer     default -1,
     requests_per_minute integer     default -1,
@@ -40,8 +40,10 @@ begin
     set paused = coalesce(set_queue.paused and set_queue.paused_until is null, setting.paused),
         paused_until = case when set_queue.paused is null then setting.paused_until else set_queue.paused_until end,
         pause_reason = case
-            when set_queue.paused is null then coalesce(set_queue.pause_reason, setting.pause_reason)
-            when set_queue.paused then set_queue.pause_reason
+            when set_queue.paused is false then null
+            when set_queue.pause_reason is distinct from '' then set_queue.pause_reason
+            -- A new pause has nothing to do with the reason of one that is over.
+            when set_queue.paused is null or setting.paused or setting.paused_until > moment then setting.pause_reason
         end,
         max_running = case set_queue.max_running when -1 then setting.max_running else set_queue.max_running end,
         requests_per_minute = wanted.requests,
@@ -70,5 +72,5 @@ $$;
 comment on function aiserv.set_queue is
 'Set pauses and limits of a model profile, or of one task type of it; of the two levels the tighter holds. What is left out stays.
 paused => false ends a pause and forgets its reason; paused_until, with paused => true, lets it end by itself.
-A limit of null is lifted, of -1 (as left out) stays. Claims that wait are woken.
+A limit of null is lifted, of -1 (as left out) stays; so it is with a pause_reason of null, and of ''''. Claims that wait are woken.
 Raises JV400 (a name or a number out of range).';

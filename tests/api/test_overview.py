@@ -84,6 +84,15 @@ async def test_what_is_left_out_stays_and_null_lifts(api: Api) -> None:
     assert (shown["max_running"], shown["requests_per_minute"], shown["paused"]) == (None, 60, True)
 
 
+async def test_the_reason_of_a_pause_can_be_lifted_alone(api: Api) -> None:
+    await api.send("PUT", "queues/a", {"paused": True, "pause_reason": "why"})
+
+    kept = queue(await api.send("PUT", "queues/a", {"paused": True}))
+    lifted = queue(await api.send("PUT", "queues/a", {"pause_reason": None}))
+
+    assert (kept["pause_reason"], lifted["pause_reason"], lifted["paused"]) == ("why", None, True)
+
+
 async def test_of_two_levels_the_tighter_holds(api: Api) -> None:
     await api.post("jobs/batch", {**CHAT, "model_profile": "a", "jobs": [{}] * 5})
     await api.send("PUT", "queues/a", {"max_running": 3})
@@ -103,6 +112,7 @@ async def test_of_two_levels_the_tighter_holds(api: Api) -> None:
         ({"tokens_per_minute": "1"}, "tokens_per_minute"),
         ({"paused": "yes"}, "paused"),
         ({"pause_reason": "x" * 1001}, "pause_reason"),
+        ({"pause_reason": ""}, "pause_reason"),
         ({"pausd": True}, "pausd"),
     ],
 )

@@ -163,6 +163,23 @@ def test_what_is_left_out_stays_and_null_lifts(db: Db) -> None:
     assert len(claim(db, 5)) == 2
 
 
+def test_the_reason_of_a_pause_can_be_changed_and_lifted_alone(db: Db) -> None:
+    call(db, "set_queue", model_profile="qwen", paused=True, pause_reason="why")
+
+    kept = one(db, "set_queue", model_profile="qwen", paused=True)
+    changed = one(db, "set_queue", model_profile="qwen", pause_reason="other")
+    lifted = one(db, "set_queue", model_profile="qwen", pause_reason=None)
+
+    shown = [(queue["paused"], queue["pause_reason"]) for queue in (kept, changed, lifted)]
+    assert shown == [(True, "why"), (True, "other"), (True, None)]
+
+
+def test_a_new_pause_does_not_inherit_the_reason_of_one_that_is_over(db: Db) -> None:
+    call(db, "pause_queue", model_profile="qwen", pause_reason="why", paused_until=datetime.now(UTC))
+
+    assert one(db, "set_queue", model_profile="qwen", paused=True)["pause_reason"] is None
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -136,6 +136,19 @@ def test_of_two_verbs_at_once_the_second_sees_what_the_first_did(  # noqa: PLR09
     assert get(db, job["id"])["status"] == status
 
 
+@pytest.mark.parametrize(("verb", "helper"), [("retry_job", "_retry"), ("cancel_job", "_cancel")])
+def test_who_comes_too_late_ten_times_is_told_to_call_again(db: Db, verb: str, helper: str) -> None:
+    job = claimed(db)
+    # Too late each time: what it looked for had moved on, and when it looks again the job runs once more.
+    (definition,) = db.execute("select pg_get_functiondef(%s::regproc) as it", [f"aiserv.{helper}"]).fetchall()
+    head, _, _ = definition["it"].partition("AS $function$")
+    db.execute(f"{head} AS $function$ begin return '{{}}'; end; $function$".encode())
+
+    refused = refusal(db, verb, job_id=job["id"])
+
+    assert (refused.sqlstate, refused.diag.message_hint) == ("40001", "Call again.")
+
+
 @pytest.mark.parametrize("moved", ["release_job", "fail_job"])
 def test_a_cancel_finds_a_job_that_hops_back_to_pending(db: Db, connect: Connect, moved: str) -> None:
     job = claimed(db)
