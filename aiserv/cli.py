@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from enum import IntEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from aiserv.settings import Settings
 
 # Modules are imported where they are used: `aiserv --help` must not wait for PostgreSQL's driver.
+
+_T = TypeVar("_T")
 
 logger = logging.getLogger(__name__)
 app = typer.Typer(
@@ -75,17 +77,17 @@ def serve() -> None:
 @app.command()
 def worker(
     kinds: Annotated[
-        list[str] | None, typer.Argument(help="llm or transcription; without it, what is configured.")
+        list[str] | None, typer.Argument(help="llm, transcription, or both; without it, what is configured.")
     ] = None,
 ) -> None:
     """Run a worker that claims jobs and calls models."""
-    from workers.process import Kind, choose_kind, work  # noqa: PLC0415
+    from workers.process import Kind, choose_kinds, work  # noqa: PLC0415
 
     for kind in kinds or []:
         if kind not in list(Kind):
             _fail(Exit.USAGE, f"there is no worker {kind}; there are: {', '.join(Kind)}")
     settings = _settings()
-    _or_usage(lambda: choose_kind(settings, kinds or []))
+    _or_usage(lambda: choose_kinds(settings, kinds or []))
     _migrate_on_start(settings)
     _run(lambda stop: work(settings, stop, kinds or []))
 
@@ -183,7 +185,7 @@ def _conninfo(settings: "Settings") -> str:
     return conninfo
 
 
-def _or_usage(setting: Callable[[], str]) -> str:
+def _or_usage(setting: Callable[[], _T]) -> _T:
     from aiserv.settings import SettingsError  # noqa: PLC0415
 
     try:

@@ -53,6 +53,8 @@ class Claimer:
     slots: int
     # The providers of a model profile by its name; one that is not in it has one of the same name.
     providers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    # The task types of a model profile by its name; one that is not in it goes with all of them.
+    queues: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Trouble(Protocol):
@@ -120,7 +122,11 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
                 coalesce(claimed.jobs, '[]'),
                 coalesce(claimed.inputs, '{}'),
                 aiserv.seconds_until(
-                    aiserv.next_wake(task_types => %(task_types)s, model_profiles => %(model_profiles)s)
+                    aiserv.next_wake(
+                        task_types     => %(task_types)s,
+                        model_profiles => %(model_profiles)s,
+                        queues         => %(queues)s::jsonb
+                    )
                 )
             from (
                 select
@@ -145,7 +151,8 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
                     lease          => %(lease)s,
                     instance_id    => %(instance_id)s,
                     slots          => %(slots)s,
-                    providers      => %(providers)s::jsonb
+                    providers      => %(providers)s::jsonb,
+                    queues         => %(queues)s::jsonb
                 ) as job
             ) as claimed
             """,
@@ -157,6 +164,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
                 "lease": claimer.lease,
                 "slots": claimer.slots,
                 "providers": json.dumps(dict(claimer.providers)) if claimer.providers else None,
+                "queues": json.dumps(dict(claimer.queues)) if claimer.queues else None,
                 "limit": limit,
             },
         )

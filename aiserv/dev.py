@@ -43,7 +43,7 @@ async def run_dev(settings: Settings, data: Path, stop: anyio.Event, *, once: bo
         async with anyio.create_task_group() as tasks:
             port = await tasks.start(serve, settings, stop)
             say("server", f"listening on port {port}")
-            worker_port = await tasks.start(work, settings, stop, ["llm"])
+            worker_port = await tasks.start(work, settings, stop)
             say("worker", f"waiting for chat jobs of {settings.llm.model}, status on port {worker_port}")
             job = await _first_job(settings, url, port, stop)
             if once:

@@ -1,12 +1,12 @@
 """A worker process: what it opens, what runs in it, and how it drains."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from functools import partial
 from typing import Final, TypeAlias
 
 import anyio
@@ -14,9 +14,10 @@ from anyio.abc import TaskStatus
 
 from aiserv.database import Database, passwords
 from aiserv.metrics import WorkerMetrics
+from aiserv.models import Job
 from aiserv.serving import serving
 from aiserv.settings import Settings, SettingsError
-from workers.executors import Executor
+from workers.executors import Executor, Outcome
 from workers.executors.chat import Chat
 from workers.executors.observed import observed
 from workers.executors.reporting import reporting
@@ -32,14 +33,17 @@ LEASE_STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class Hands:
-    """What a worker takes, what it does with it, and which secrets it must keep while doing so."""
+    """What a worker takes, what it does with it, and which secrets it must keep while doing so.
+
+    `providers` and `queues` are those of `workers.worker.Worker`.
+    """
 
     task_types: list[str]
     model_profiles: list[str]
     execute: Executor
     secrets: list[str]
-    # The providers of a model profile that has others than the one of its name.
     providers: dict[str, list[str]] = field(default_factory=dict)
+    queues: dict[str, list[str]] = field(default_factory=dict)
 
 
 # Opens what the hands need; the stack closes it when the worker has ended.
@@ -47,31 +51,29 @@ Hire: TypeAlias = Callable[[AsyncExitStack, Database, WorkerMetrics], Awaitable[
 
 
 class Kind(StrEnum):
-    """What a worker process does."""
+    """Kinds of work: a process does one or both."""
 
     LLM = "llm"
     TRANSCRIPTION = "transcription"
 
 
-def choose_kind(settings: Settings, kinds: Sequence[str]) -> Kind:
-    """The kind named, or without a name the one that is configured.
+def choose_kinds(settings: Settings, named: Sequence[str]) -> list[Kind]:
+    """The kinds of work that are named, or without a name all that are configured.
 
-    Raises SettingsError when it is not configured (nothing leaves for where nobody said), or when none or several
-    are meant: a process does one kind, so that a burst of one never takes the slots of the other.
+    Raises SettingsError when one is not configured (nothing leaves for where nobody said), or none is.
     """
-    llm, transcription = settings.llm.base_url is not None, bool(settings.transcription.configured)
-    meant = [Kind(kind) for kind in kinds] or [
-        kind for kind, configured in ((Kind.LLM, llm), (Kind.TRANSCRIPTION, transcription)) if configured
-    ]
-    if (meant == [Kind.LLM] and not llm) or not meant:
-        raise SettingsError("LLM_BASE_URL: must be set to the URL of an OpenAI-compatible server")
-    if meant == [Kind.TRANSCRIPTION] and not transcription:
-        raise SettingsError("WHISPERX_URL, QWEN_AUDIO_BASE_URL or VOXTRAL_BASE_URL: one must be set")
-    if len(meant) > 1:
-        raise SettingsError(
-            "a worker process does one kind: start `aiserv worker llm` and `aiserv worker transcription`"
-        )
-    return meant[0]
+    missing = {
+        Kind.LLM: None
+        if settings.llm.base_url is not None
+        else "LLM_BASE_URL: must be set to the URL of an OpenAI-compatible server",
+        Kind.TRANSCRIPTION: None
+        if settings.transcription.configured
+        else "WHISPERX_URL, QWEN_AUDIO_BASE_URL or VOXTRAL_BASE_URL: one must be set",
+    }
+    kinds = [kind for kind in Kind if kind in named] or [kind for kind in Kind if missing[kind] is None] or list(Kind)
+    if said := "; ".join(why for kind in kinds if (why := missing[kind])):
+        raise SettingsError(said)
+    return kinds
 
 
 async def work(
@@ -81,13 +83,18 @@ async def work(
     *,
     task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Work off the jobs of a kind until `stop` is set, then drain. Started with the port of its status.
+    """Work off the jobs of these kinds until `stop` is set, then drain. Started with the port of its status.
 
-    Raises SettingsError as `choose_kind` does and without DATABASE_URL, and ServingError when the port cannot be
+    Raises SettingsError as `choose_kinds` does and without DATABASE_URL, and ServingError when the port cannot be
     listened on.
     """
-    hire = {Kind.LLM: _chat, Kind.TRANSCRIPTION: _transcription}[choose_kind(settings, kinds)]
-    await employ(partial(hire, settings), settings, stop, task_status=task_status)
+    openers = {Kind.LLM: _chat, Kind.TRANSCRIPTION: _transcription}
+    chosen = choose_kinds(settings, kinds)
+
+    async def hire(stack: AsyncExitStack, database: Database, metrics: WorkerMetrics) -> Hands:
+        return _joined([await openers[kind](settings, stack, database, metrics) for kind in chosen])
+
+    await employ(hire, settings, stop, task_status=task_status)
 
 
 async def employ(
@@ -137,7 +144,32 @@ async def _open_worker(settings: Settings, hire: Hire, stack: AsyncExitStack) ->
         lease=settings.worker.lease_timeout,
         secrets=[*hands.secrets, *passwords(url)],
         providers=hands.providers,
+        queues=hands.queues,
         patience=settings.worker.provider_patience,
+    )
+
+
+def _joined(hands: Sequence[Hands]) -> Hands:
+    """The hands of several kinds as one; no two kinds have a task type in common."""
+    if len(hands) == 1:
+        return hands[0]
+    executors = {task_type: one.execute for one in hands for task_type in one.task_types}
+    # Of the pairs that their lists make, some belong to none of them: another worker may serve those.
+    queues: defaultdict[str, list[str]] = defaultdict(list)
+    for one in hands:
+        for profile in one.model_profiles:
+            queues[profile] += one.task_types
+
+    async def execute(job: Job) -> Outcome:
+        return await executors[job.task_type](job)
+
+    return Hands(
+        list(executors),
+        list(queues),
+        execute,
+        [secret for one in hands for secret in one.secrets],
+        providers={profile: names for one in hands for profile, names in one.providers.items()},
+        queues=dict(queues),
     )
 
 

@@ -36,6 +36,7 @@ class Worker:
     Its identity is `worker_id`, a label, and a new `instance_id` with every start. `poll_interval` (seconds)
     counts only while the listener is down. `secrets` are kept out of what is stored and logged. `providers` has
     those of a model profile that has others than the one of its name, and `patience` is how long a job waits for them.
+    `queues` has the task types of a model profile that does not go with all of them.
     """
 
     worker_id: str
@@ -51,6 +52,7 @@ class Worker:
     lease: timedelta = LONGEST_LEASE
     secrets: Sequence[str] = ()
     providers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    queues: Mapping[str, Sequence[str]] = field(default_factory=dict)
     patience: timedelta = timedelta(hours=1)
     instance_id: UUID = field(default_factory=uuid4)
     record: Record = field(default_factory=Record)
@@ -153,6 +155,7 @@ class Worker:
             self.lease,
             self.slots,
             self.providers,
+            self.queues,
         )
         claimed = await self.database.claim(claimer, free)
         self.record.last_claim_at = datetime.now(UTC)

@@ -25,7 +25,7 @@ declare
     bytes_left    bigint := 67108864::bigint;  -- 64 MiB
 begin
     select array_agg(queue.model_profile), array_agg(queue.task_type) into profiles, kinds
-    from aiserv._queues(_claim.task_types, _claim.model_profiles) as queue;
+    from aiserv._queues(_claim.task_types, _claim.model_profiles, claimer.queues) as queue;
     perform aiserv._promote(profiles, kinds);
     open_profiles := profiles;
     open_kinds := kinds;

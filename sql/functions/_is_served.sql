@@ -10,10 +10,11 @@ as $$
 begin
     return exists (
         select
-        from aiserv.workers as worker
-        where worker.state = 'live'
+        from aiserv.worker as worker
+        where worker.last_seen_at > clock_timestamp() - interval '75 seconds'
           and (worker.model_profiles = '{}' or _is_served.model_profile = any(worker.model_profiles))
           and (worker.task_types = '{}' or _is_served.task_type = any(worker.task_types))
+          and (worker.queues -> _is_served.model_profile ? _is_served.task_type) is not false
     );
 end;
 $$;

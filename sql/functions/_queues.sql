@@ -1,6 +1,7 @@
 create or replace function aiserv._queues(
     task_types     text[],
-    model_profiles text[]
+    model_profiles text[],
+    queues         jsonb default null
 )
 returns table (model_profile text, task_type text)
 language plpgsql
@@ -13,7 +14,8 @@ begin
         return query
         select distinct profile.name, kind.name
         from unnest(_queues.model_profiles) as profile(name)
-        cross join unnest(_queues.task_types) as kind(name);
+        cross join unnest(_queues.task_types) as kind(name)
+        where (_queues.queues -> profile.name ? kind.name) is not false;
         return;
     end if;
 
@@ -48,9 +50,11 @@ begin
     select queue.model_profile, queue.task_type
     from (select * from waiting union select * from later) as queue
     where (coalesce(cardinality(_queues.task_types), 0) = 0 or queue.task_type = any(_queues.task_types))
-      and (coalesce(cardinality(_queues.model_profiles), 0) = 0 or queue.model_profile = any(_queues.model_profiles));
+      and (coalesce(cardinality(_queues.model_profiles), 0) = 0 or queue.model_profile = any(_queues.model_profiles))
+      and (_queues.queues -> queue.model_profile ? queue.task_type) is not false;
 end;
 $$;
 
 comment on function aiserv._queues is
-'The queues, pairs of model profile and task type, that a claimer means; an empty or missing list means any that hold pending jobs.';
+'The queues, pairs of model profile and task type, that a claimer means; an empty or missing list means any that hold pending jobs.
+queues has the task types of the profiles that do not go with all of them.';

@@ -7,7 +7,8 @@ create or replace function aiserv.claim_jobs(
     claim_id       text     default null,
     instance_id    uuid     default null,
     slots          integer  default null,
-    providers      jsonb    default null
+    providers      jsonb    default null,
+    queues         jsonb    default null
 )
 returns setof aiserv.jobs
 language plpgsql
@@ -24,14 +25,13 @@ declare
     claimed uuid[];
 begin
     perform aiserv._check_claim(claim_jobs.worker_id, claim_jobs.max_jobs, claim_jobs.lease, claim_jobs.claim_id);
-    perform aiserv._check_providers(claim_jobs.providers);
     claimer := (
         claim_jobs.worker_id,
         aiserv.touch_worker(
             claim_jobs.worker_id, claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.instance_id, claim_jobs.slots,
-            claim_jobs.providers
+            claim_jobs.providers, claim_jobs.queues
         ),
-        claim_jobs.claim_id, claim_jobs.lease, claim_jobs.providers
+        claim_jobs.claim_id, claim_jobs.lease, claim_jobs.providers, claim_jobs.queues
     );
 
     -- A repeat of a claim whose answer was lost on the way; it may come while the first one still runs.
@@ -65,7 +65,8 @@ comment on function aiserv.claim_jobs is
 earliest run_at, then id. Missing or empty task_types and model_profiles mean any. A paused or full queue gives none.
 The attempt of a job returned is the token that complete_job, fail_job, release_job and heartbeat_job want.
 A repeat with the same worker_id and claim_id returns what still runs of that claim. A claim that comes back short recovers
-expired leases first. instance_id tells workers of one worker_id apart, slots is how many jobs at once it can do: list_workers shows both. A queue all of whose providers are in trouble gives none while they pause,
-then single probes; providers names those of a model profile, as {"whisperx": ["whisperx", "qwen2-audio"]}; one that nobody names has
-one provider, of its own name. Raises JV400 (worker_id of 1 to 200 characters, max_jobs 0 to 1000, lease 1 second to 24 hours,
-malformed providers).';
+expired leases first. instance_id tells workers of one worker_id apart, slots is how many jobs at once it can do: list_workers shows
+both. A queue all of whose providers are in trouble gives none while they pause, then single probes; providers names those of a
+model profile, as {"whisperx": ["whisperx", "qwen2-audio"]}; one that nobody names has one provider, of its own name. queues names
+the task types of the profiles that do not go with all of them, as {"whisperx": ["transcription"]}. Raises JV400 (worker_id of 1 to 200 characters, max_jobs 0 to 1000, lease 1 second to 24 hours,
+malformed providers or queues).';

@@ -1,6 +1,7 @@
 create or replace function aiserv.next_wake(
     task_types     text[] default null,
-    model_profiles text[] default null
+    model_profiles text[] default null,
+    queues         jsonb  default null
 )
 returns timestamptz
 language plpgsql
@@ -18,7 +19,7 @@ begin
         -- A job of theirs becomes due.
         (
             select min(first.run_at)
-            from aiserv._queues(next_wake.task_types, next_wake.model_profiles) as queue
+            from aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues) as queue
             cross join lateral (
                 select scheduled.run_at
                 from aiserv.scheduled as scheduled
@@ -34,7 +35,7 @@ begin
         (
             select min(change.moment)
             from aiserv.queue_setting as setting
-            join aiserv._queues(next_wake.task_types, next_wake.model_profiles) as queue
+            join aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues) as queue
                 on queue.model_profile = setting.model_profile and setting.task_type in ('', queue.task_type)
             cross join lateral (
                 select greatest(
@@ -49,7 +50,7 @@ begin
         case when exists (select from aiserv.provider) then (
             select min(trouble.probe_at)
             from aiserv._trouble as trouble
-            join aiserv._queues(next_wake.task_types, next_wake.model_profiles) as queue
+            join aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues) as queue
                 on queue.model_profile = trouble.model_profile
             where exists (
                 select

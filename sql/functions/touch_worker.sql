@@ -4,7 +4,8 @@ create or replace function aiserv.touch_worker(
     model_profiles text[]  default null,
     instance_id    uuid    default null,
     slots          integer default null,
-    providers      jsonb   default null
+    providers      jsonb   default null,
+    queues         jsonb   default null
 )
 returns uuid
 language plpgsql
@@ -16,7 +17,8 @@ declare
     instance uuid := coalesce(touch_worker.instance_id, md5(touch_worker.worker_id)::uuid);
     moment   timestamptz := clock_timestamp();
 begin
-    perform aiserv._check_providers(touch_worker.providers);
+    perform aiserv._check_names('providers', touch_worker.providers);
+    perform aiserv._check_names('queues', touch_worker.queues);
     if (char_length(touch_worker.worker_id) between 1 and 200) is not true then
         raise exception using errcode = 'JV400', message = 'worker_id: must have 1 to 200 characters';
     end if;
@@ -30,6 +32,7 @@ begin
           and worker.model_profiles = coalesce(touch_worker.model_profiles, '{}')
           and worker.slots is not distinct from touch_worker.slots
           and worker.providers is not distinct from touch_worker.providers
+          and worker.queues is not distinct from touch_worker.queues
     ) then
         return instance;
     end if;
@@ -39,17 +42,18 @@ begin
         return instance;
     end if;
     insert into aiserv.worker (
-        instance_id, worker_id, kind, task_types, model_profiles, providers, slots, started_at, last_seen_at
+        instance_id, worker_id, kind, task_types, model_profiles, providers, queues, slots, started_at, last_seen_at
     )
     values (
         instance, touch_worker.worker_id, case when touch_worker.instance_id is null then 'http' else 'builtin' end,
         coalesce(touch_worker.task_types, '{}'), coalesce(touch_worker.model_profiles, '{}'), touch_worker.providers,
-        touch_worker.slots, moment, moment
+        touch_worker.queues, touch_worker.slots, moment, moment
     )
     on conflict on constraint worker_pkey do update
     set task_types = excluded.task_types,
         model_profiles = excluded.model_profiles,
         providers = excluded.providers,
+        queues = excluded.queues,
         slots = excluded.slots,
         last_seen_at = excluded.last_seen_at;
     return instance;
@@ -59,4 +63,4 @@ $$;
 comment on function aiserv.touch_worker is
 'Say that a worker is alive and what it takes; claim_jobs does it by itself. Written at most every 10 seconds for the same facts.
 Returns its instance: the one given, or for a worker over HTTP or psql one made of its name. Raises JV400 (worker_id of 1 to 200
-characters, malformed providers: claim_jobs says what they are).';
+characters, malformed providers or queues: claim_jobs says what they are).';

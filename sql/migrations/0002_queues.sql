@@ -40,6 +40,7 @@ create table aiserv.worker (
     task_types     text[]      not null,
     model_profiles text[]      not null,
     providers      jsonb,
+    queues         jsonb,
     slots          integer,
     started_at     timestamptz not null,
     last_seen_at   timestamptz not null,
@@ -55,5 +56,6 @@ create type aiserv._claimer as (
     instance_id uuid,
     claim_id    text,
     lease       interval,
-    providers   jsonb
+    providers   jsonb,
+    queues      jsonb
 );

@@ -14,6 +14,7 @@ from tests.processes import aiserv
 from tests.workers.running import NOWHERE, until
 
 WATCH_SECONDS = 20
+BOTH_KINDS = {"LLM_BASE_URL": NOWHERE, "WHISPERX_URL": NOWHERE}
 STATEMENT = re.compile(r"^<(?P<who>aiserv [^>]*)> LOG: +(?:statement|execute [^:]*): (?P<statement>.*)", re.MULTILINE)
 
 
@@ -31,7 +32,7 @@ async def test_an_idle_server_and_an_idle_worker_send_two_statements_a_minute_at
             connection.execute("select pg_reload_conf()")
         with (
             aiserv("serve", DATABASE_URL=url, MIGRATE_ON_START="false") as server,
-            aiserv("worker", "llm", DATABASE_URL=url, LLM_BASE_URL=NOWHERE, MIGRATE_ON_START="false") as worker,
+            aiserv("worker", **BOTH_KINDS, DATABASE_URL=url, MIGRATE_ON_START="false") as worker,
         ):
             await server.port()
             await worker.port()

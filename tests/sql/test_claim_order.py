@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.sql.calls import Db, call, claim, create, create_big, create_many, one
+from tests.sql.calls import Db, call, claim, create, create_big, create_many, one, refusal
 
 EARLY = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -104,6 +104,27 @@ def test_a_claim_takes_only_the_kinds_it_names(db: Db) -> None:
     assert len(claim(db, 9, task_types=["a"], model_profiles=["x", "x"])) == 1
     assert {job["model_profile"] for job in claim(db, 9, model_profiles=["y"], task_types=[])} == {"y"}
     assert len(claim(db, 9, task_types=None, model_profiles=[])) == 1
+
+
+def test_a_claim_may_name_the_task_types_of_a_profile(db: Db) -> None:
+    create_many(db, [{"task_type": kind, "model_profile": profile} for kind in "ab" for profile in "xy"])
+    create(db, task_type="b", model_profile="x", run_at=datetime.now(UTC) + timedelta(hours=1))
+    wanted: dict[str, object] = {"task_types": ["a", "b"], "model_profiles": ["x", "y"], "queues": '{"x": ["a"]}'}
+
+    taken = claim(db, 9, **wanted)
+
+    assert {(job["model_profile"], job["task_type"]) for job in taken} == {("x", "a"), ("y", "a"), ("y", "b")}
+    assert one(db, "next_wake", **wanted)["next_wake"] == min(job["lease_expires_at"] for job in taken)
+    assert claim(db, 9, queues='{"x": ["c"]}') == []
+    assert [job["task_type"] for job in claim(db, 9, queues='{"x": ["b"]}')] == ["b"]
+
+
+@pytest.mark.parametrize("queues", ["[]", '{"x": "a"}', '{"x": []}', '{"x": [1]}'])
+def test_malformed_queues_of_a_claim_are_refused(db: Db, queues: str) -> None:
+    refused = refusal(db, "claim_jobs", worker_id="w", queues=queues)
+
+    assert refused.sqlstate == "JV400"
+    assert str(refused).startswith("queues: ")
 
 
 def test_a_claim_stops_at_64_mib_with_at_least_one_job(db: Db) -> None:

@@ -173,6 +173,8 @@ def test_unserved_is_work_that_no_live_worker_takes(db: Db) -> None:
     assert stats(db)["unserved"] == [{"task_type": "b", "model_profile": "qwen", "pending": 2}]
     db.execute("update aiserv.worker set last_seen_at = last_seen_at - interval '80 seconds'")
     assert len(stats(db)["unserved"]) == 2
+    claim(db, 0, queues='{"qwen": ["b"]}')
+    assert [work["task_type"] for work in stats(db)["unserved"]] == ["a"]
 
 
 def test_empty_tables_have_numbers_too(db: Db) -> None:

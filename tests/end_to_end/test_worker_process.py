@@ -1,8 +1,9 @@
-"""A transcription worker: what is configured decides what it takes, and a call travels the whole way."""
+"""A worker process: what is configured decides what it takes, and a call travels the whole way."""
 
 import base64
 import json
 
+import aiohttp
 import anyio
 import psycopg
 import pytest
@@ -11,10 +12,12 @@ from psycopg.rows import DictRow
 from aiserv.settings import Settings, SettingsError
 from tests.audio_providers import asr, qwen2_audio, serving
 from tests.processes import ENVIRON, until
+from tests.providers import fake_provider
 from tests.workers.audio.recordings import samples, utterances, wav
-from workers.process import Kind, choose_kind, work
+from workers.process import Kind, choose_kinds, work
 
 SOON = 20  # seconds, decoding included
+BOTH = {"LLM_BASE_URL": "http://llm", "WHISPERX_URL": "http://whisperx"}
 
 
 def settings(conninfo: str = "postgresql:///nowhere", **variables: str) -> Settings:
@@ -84,29 +87,77 @@ async def test_the_first_success_is_in_the_progress_while_the_next_provider_stil
     assert shown[0]["provider"] == "whisperx"
 
 
+async def test_a_worker_of_both_kinds_does_both_in_one_process_and_leaves_other_pairs_to_others(
+    conninfo: str, db: psycopg.Connection[DictRow]
+) -> None:
+    recording = base64.b64encode(wav(samples([utterances(8, first=1, every=4)], 8))).decode()
+    stop = anyio.Event()
+
+    async with fake_provider() as llm, serving(asr()) as whisperx, anyio.create_task_group() as tasks:
+        given = {"LLM_BASE_URL": llm.base_url, "WHISPERX_URL": whisperx.url, "WORKER_CLAIM_LIMIT": "2"}
+        port = await tasks.start(work, settings(conninfo, **given), stop)
+        for task_type, profile, job_input in (
+            ("transcription", "qwen", {}),
+            ("llm_chat", "whisperx", {}),
+            ("llm_chat", "qwen", {"user": "Hello?"}),
+            ("transcription", "whisperx", {"audio_base64": recording, "filename": "call.wav"}),
+        ):
+            db.execute(
+                "select aiserv.create_job('telephony', %s, %s, %s::json)", [task_type, profile, json.dumps(job_input)]
+            )
+        await until(lambda: counted(db, "completed") == 2, SOON)
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/worker/status") as answer:
+            status = await answer.json()
+        stop.set()
+
+    assert status["task_types"] == ["llm_chat", "chat_completion", "call_analysis", "transcription", "transcribe"]
+    assert status["model_profiles"] == ["qwen", "whisperx"]
+    assert status["claim_limit"] == 2
+    (shown,) = db.execute("select worker_id, slots from aiserv.workers").fetchall()
+    assert shown["slots"] == 2
+    waiting = db.execute(
+        "select task_type, model_profile, attempt from aiserv.jobs where status = 'pending'"
+    ).fetchall()
+    assert {(job["task_type"], job["model_profile"], job["attempt"]) for job in waiting} == {
+        ("transcription", "qwen", 0),
+        ("llm_chat", "whisperx", 0),
+    }
+    unserved = db.execute("select aiserv.stats() -> 'unserved' as unserved").fetchone()
+    assert unserved
+    assert len(unserved["unserved"]) == 2
+
+
+def counted(db: psycopg.Connection[DictRow], status: str) -> int:
+    row = db.execute("select count(*) as jobs from aiserv.jobs where status = %s", [status]).fetchone()
+    assert row
+    return int(row["jobs"])
+
+
 @pytest.mark.parametrize(
-    ("given", "kinds", "kind"),
+    ("given", "named", "kinds"),
     [
-        ({"LLM_BASE_URL": "http://llm"}, [], Kind.LLM),
-        ({"WHISPERX_URL": "http://whisperx"}, [], Kind.TRANSCRIPTION),
-        ({"LLM_BASE_URL": "http://llm", "WHISPERX_URL": "http://whisperx"}, ["transcription"], Kind.TRANSCRIPTION),
+        ({"LLM_BASE_URL": "http://llm"}, [], [Kind.LLM]),
+        ({"WHISPERX_URL": "http://whisperx"}, [], [Kind.TRANSCRIPTION]),
+        (BOTH, [], [Kind.LLM, Kind.TRANSCRIPTION]),
+        (BOTH, ["transcription"], [Kind.TRANSCRIPTION]),
+        (BOTH, ["transcription", "llm"], [Kind.LLM, Kind.TRANSCRIPTION]),
     ],
 )
-def test_a_worker_does_what_is_named_or_configured(given: dict[str, str], kinds: list[str], kind: Kind) -> None:
-    assert choose_kind(settings(**given), kinds) is kind
+def test_a_worker_does_what_is_named_or_configured(given: dict[str, str], named: list[str], kinds: list[Kind]) -> None:
+    assert choose_kinds(settings(**given), named) == kinds
 
 
 @pytest.mark.parametrize(
-    ("given", "kinds", "said"),
+    ("given", "named", "said"),
     [
         ({}, [], "LLM_BASE_URL"),
         ({"WHISPERX_URL": "http://whisperx"}, ["llm"], "LLM_BASE_URL"),
         ({"LLM_BASE_URL": "http://llm"}, ["transcription"], "WHISPERX_URL"),
-        ({"LLM_BASE_URL": "http://llm", "WHISPERX_URL": "http://whisperx"}, [], "one kind"),
+        ({"LLM_BASE_URL": "http://llm"}, ["llm", "transcription"], "WHISPERX_URL"),
     ],
 )
-def test_a_worker_with_nothing_to_do_or_too_much_says_what_is_missing(
-    given: dict[str, str], kinds: list[str], said: str
+def test_a_worker_that_cannot_do_what_it_is_told_says_what_is_missing(
+    given: dict[str, str], named: list[str], said: str
 ) -> None:
     with pytest.raises(SettingsError, match=said):
-        choose_kind(settings(**given), kinds)
+        choose_kinds(settings(**given), named)
