@@ -123,6 +123,23 @@ def sidecar() -> None:
 
 
 @app.command()
+def token(
+    name: Annotated[str, typer.Argument(help="What logs and refusals call it.")],
+    scope: Annotated[str, typer.Option(help="read, write, worker or admin.")],
+    owner: Annotated[str, typer.Option(help="The owner_service it is bound to; * for all.")],
+) -> None:
+    """Make a token: it goes to standard error, once, and its table for AI_SERVICE_TOKENS_FILE to standard output."""
+    from aiserv.tokens import new_token  # noqa: PLC0415
+
+    try:
+        secret, table = new_token(name, scope, owner)
+    except ValueError as error:
+        _fail(Exit.USAGE, str(error))
+    typer.echo(secret, err=True)
+    typer.echo(table)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from aiserv import __version__  # noqa: PLC0415

@@ -104,8 +104,10 @@ insert into aiserv.installed (file) values
 \ir functions/heartbeat_job.sql
 \ir functions/heartbeat_jobs.sql
 \ir functions/installed_files.sql
+\ir functions/is_batch_of.sql
 \ir functions/job_json.sql
 \ir functions/job_version.sql
+\ir functions/jobs_of_owner.sql
 \ir functions/list_attempts.sql
 \ir functions/list_jobs.sql
 \ir functions/list_page.sql

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -22,12 +22,13 @@ from aiserv.api.app_keys import (
     METRICS,
     PROVIDERS,
 )
-from aiserv.api.auth import is_api, require_token
+from aiserv.api.auth import is_api, own_jobs_only, require_token
 from aiserv.api.event_log import Events
 from aiserv.api.finished import FinishedJobs
 from aiserv.api.middlewares import compressed, measured, problems, request_ids, show_request_id, text_targets
 from aiserv.api.openapi import document_routes
 from aiserv.api.routes import TABLE
+from aiserv.api.routing import Scopes
 from aiserv.api.waiting_claims import WaitingClaims
 from aiserv.database import Database
 from aiserv.infra import InfraStatus
@@ -35,6 +36,7 @@ from aiserv.metrics import ServerMetrics
 from aiserv.probes import database_readiness, probe_routes
 from aiserv.problems import unavailable
 from aiserv.providers_status import ProvidersStatus
+from aiserv.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class Server:
     providers: ProvidersStatus
     infra: InfraStatus
     claim_lease: timedelta
-    tokens: Sequence[str] = ()
+    tokens: Tokens = field(default_factory=Tokens)
     max_body: int = 16 * 1024 * 1024
     max_batch_body: int = 64 * 1024 * 1024
     stopping: bool = field(default=False, init=False)
@@ -98,9 +100,10 @@ class Server:
                 measured,
                 compressed,
                 problems,
-                require_token(self.tokens),
+                require_token(self.tokens, Scopes(TABLE)),
                 text_targets,
                 self._refuse_when_stopping,
+                own_jobs_only,
             ],
             client_max_size=self.max_body,
         )

@@ -12,6 +12,7 @@ from aiserv.database import Database
 from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics
 from aiserv.providers_status import ProvidersStatus
+from aiserv.tokens import Caller
 
 DATABASE: Final = web.AppKey("database", Database)
 FINISHED: Final = web.AppKey("finished", FinishedJobs)
@@ -24,4 +25,6 @@ METRICS: Final = web.AppKey("metrics", ServerMetrics)
 CLAIM_LEASE: Final = web.AppKey("claim_lease", timedelta)
 # Bytes of a body, as sent and after decompression.
 MAX_BATCH_BODY: Final = web.AppKey("max_batch_body", int)
+# Set for every request to the API.
+CALLER: Final = web.RequestKey("caller", Caller)
 REQUEST_ID: Final = web.RequestKey("request_id", str)

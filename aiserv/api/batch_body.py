@@ -8,8 +8,9 @@ import anyio
 from aiohttp import web
 from pydantic import ValidationError
 
+from aiserv.api.app_keys import CALLER
 from aiserv.api.json_text import read_text, refuse_repeated
-from aiserv.api.requests import error_list, invalid, query, read_body, read_bytes, roomy
+from aiserv.api.requests import error_list, invalid, query, read_body, read_bytes, refuse_other_owners, roomy
 from aiserv.fields import time_text
 from aiserv.models import BatchQuery, CreateJob, NewJob
 from aiserv.problems import Problem
@@ -24,21 +25,28 @@ JSON_FIELDS: Final = {"input", "metadata", "priority", "max_attempts", "timeout_
 
 @dataclass(frozen=True)
 class Batch:
-    """A checked batch: the text that PostgreSQL takes it from, and task type and model profile of each job.
+    """A checked batch: the text that PostgreSQL takes it from, task type and model profile of each job, and its owner.
 
-    `owner_service` is that of the first job: the key of the batch is its. `times` has `run_at` and `delay` of each job
-    that has one, as a JSON object; it is None when no job has any.
+    `times` has `run_at` and `delay` of each job that has one, as a JSON object; it is None when no job has any.
     """
 
     text: str
-    owner_service: str
     kinds: list[tuple[str, str]]
+    owners: list[str]
     times: list[str | None] | None
     query: BatchQuery
 
 
 async def read_batch(request: web.Request) -> Batch:
-    """The batch of a request. Raises Problem that lists what is wrong with which item."""
+    """The batch of a request. Raises Problem that says what is wrong with which item, or is of another owner."""
+    batch = await _read(request)
+    if request[CALLER].owner is not None:
+        for index, owner in enumerate(batch.owners):
+            refuse_other_owners(request, [owner], f"jobs[{index}].")
+    return batch
+
+
+async def _read(request: web.Request) -> Batch:
     roomy_request = roomy(request)
     if request.content_type in NDJSON:
         wanted = query(BatchQuery, request, only={"return"})
@@ -91,7 +99,7 @@ def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401
     items = [item for item in checked if isinstance(item, CreateJob)]
     times = [_times(item) for item in items]
     kinds = [(item.task_type, item.model_profile) for item in items]
-    return Batch(text, items[0].owner_service, kinds, times if any(times) else None, wanted)
+    return Batch(text, kinds, [item.owner_service for item in items], times if any(times) else None, wanted)
 
 
 def _checked_item(shared: dict[str, Any], job: object, index: int) -> CreateJob | list[dict[str, Any]]:

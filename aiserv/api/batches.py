@@ -26,6 +26,7 @@ MAX_JOBS_SHOWN: Final = 1_000
 @routes.add(
     "POST",
     "/api/v1/jobs/batch",
+    "write",
     {201: CreatedBatch, 200: CreatedBatch},
     query=BatchQuery,
     body=CreateJobs,
@@ -42,7 +43,8 @@ async def create_jobs(request: web.Request) -> web.Response:
     database = request.app[DATABASE]
     batch_id = await database.new_id()
     jobs = await database.create_jobs(batch.text, batch.times, batch_id, key, with_jobs=with_jobs)
-    known = await database.batch_with_key(batch.owner_service, key) if key else None
+    # The key of a batch belongs to the owner of its first job.
+    known = await database.batch_with_key(batch.owners[0], key) if key else None
     if known in {None, batch_id}:
         count_created(request, batch, batch_id, jobs)
         return json_response(await anyio.to_thread.run_sync(batch_json, batch_id, jobs), status=201)
@@ -75,6 +77,7 @@ def batch_json(batch_id: UUID, jobs: list[BatchedJob]) -> str:
 @routes.add(
     "GET",
     "/api/v1/batches/{batch_id}",
+    "read",
     {200: BatchAnswer},
     query=Waited,
     refusals=["not_found"],

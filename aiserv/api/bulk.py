@@ -21,7 +21,7 @@ routes = Routes()
 IDS_SHOWN: Final = 1000
 
 
-@routes.add("POST", "/api/v1/jobs/retry", {200: Retried}, body=RetryJobs, refusals=["empty_filter"])
+@routes.add("POST", "/api/v1/jobs/retry", "write", {200: Retried}, body=RetryJobs, refusals=["empty_filter"])
 async def retry_jobs(request: web.Request) -> web.Response:
     """Make all failed or running jobs that match pending again, oldest first."""
     _, chosen = await parse(RetryJobs, request)
@@ -29,7 +29,7 @@ async def retry_jobs(request: web.Request) -> web.Response:
     return await _report(request, "retry", "retried", request.app[DATABASE].retry_jobs(chosen))
 
 
-@routes.add("POST", "/api/v1/jobs/cancel", {200: Cancelled}, body=CancelJobs, refusals=["empty_filter"])
+@routes.add("POST", "/api/v1/jobs/cancel", "write", {200: Cancelled}, body=CancelJobs, refusals=["empty_filter"])
 async def cancel_jobs(request: web.Request) -> web.Response:
     """Cancel all pending or running jobs that match, oldest first."""
     _, chosen = await parse(CancelJobs, request)

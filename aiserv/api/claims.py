@@ -3,16 +3,17 @@
 import json
 import logging
 from functools import partial
+from uuid import UUID
 
 from aiohttp import web
 
 from aiserv.answers import JobAnswer, JobsAnswer
 from aiserv.api.answers import HandedOver, is_gone, job_response
-from aiserv.api.app_keys import CLAIM_LEASE, CLAIMS, DATABASE, METRICS
+from aiserv.api.app_keys import CALLER, CLAIM_LEASE, CLAIMS, DATABASE, METRICS
 from aiserv.api.requests import parse, path_id, roomy
 from aiserv.api.routing import Routes
 from aiserv.models import ClaimJobs, CompleteJob, FailJob, HeartbeatJob, ReleaseJob, Settlement
-from aiserv.problems import SQLSTATES
+from aiserv.problems import SQLSTATES, Problem
 from aiserv.queries.base import ShownJob
 
 logger = logging.getLogger(__name__)
@@ -21,10 +22,12 @@ routes = Routes()
 REFUSALS = ["not_found", "lease_lost", "invalid_state"]
 
 
-@routes.add("POST", "/api/v1/jobs/claim", {200: JobsAnswer}, body=ClaimJobs)
+@routes.add("POST", "/api/v1/jobs/claim", "worker", {200: JobsAnswer}, body=ClaimJobs)
 async def claim_jobs(request: web.Request) -> web.Response:
     """Settle jobs, and give due ones to a worker, each under a lease; with `wait` once there are some."""
     body, claim = await parse(ClaimJobs, roomy(request))
+    if request[CALLER].owner is not None and claim.limit:
+        raise Problem("forbidden", "a token that is bound to an owner may settle, but not claim: give limit 0")
     settled = await settle(request, body, claim) if "settle" in claim.model_fields_set else ""
     jobs = await request.app[CLAIMS].first(claim, partial(claim_now, request, claim), partial(is_gone, request))
     for job in jobs:
@@ -48,8 +51,24 @@ async def give_back(request: web.Request, claim: ClaimJobs, jobs: list[ShownJob]
 
 async def settle(request: web.Request, body: str, claim: ClaimJobs) -> str:
     """Settle what came with the claim; what became of each, as a member of the answer."""
-    settlements = await request.app[DATABASE].settle(body, claim) if claim.settle else []
-    return f',"settled":{json.dumps([_outcome(settled) for settled in settlements])}'
+    foreign = await _jobs_of_others(request, claim)
+    given = [item for item in claim.settle if item.id not in foreign]
+    settled = iter(await request.app[DATABASE].settle(body, claim, list(foreign)) if given else [])
+    # As if they were not there: for a token that is bound to an owner they are not.
+    outcomes = [_unknown(item.id) if item.id in foreign else next(settled) for item in claim.settle]
+    return f',"settled":{json.dumps([_outcome(outcome) for outcome in outcomes])}'
+
+
+async def _jobs_of_others(request: web.Request, claim: ClaimJobs) -> set[UUID]:
+    owner = request[CALLER].owner
+    if owner is None:
+        return set()
+    job_ids = {item.id for item in claim.settle}
+    return job_ids - await request.app[DATABASE].jobs_of_owner(list(job_ids), owner)
+
+
+def _unknown(job_id: UUID) -> Settlement:
+    return Settlement(job_id, None, "JN404", f"there is no job {job_id}")
 
 
 def _outcome(settled: Settlement) -> dict[str, str | None]:
@@ -61,6 +80,7 @@ def _outcome(settled: Settlement) -> dict[str, str | None]:
 @routes.add(
     "POST",
     "/api/v1/jobs/{job_id}/complete",
+    "worker",
     {200: JobAnswer},
     body=CompleteJob,
     refusals=REFUSALS,
@@ -74,7 +94,7 @@ async def complete_job(request: web.Request) -> web.Response:
     return settled(request, "complete", shown, fenced=completed.attempt is not None)
 
 
-@routes.add("POST", "/api/v1/jobs/{job_id}/fail", {200: JobAnswer}, body=FailJob, refusals=REFUSALS)
+@routes.add("POST", "/api/v1/jobs/{job_id}/fail", "worker", {200: JobAnswer}, body=FailJob, refusals=REFUSALS)
 async def fail_job(request: web.Request) -> web.Response:
     """End the attempt of a job that the caller claimed with a failure."""
     job_id = path_id(request)
@@ -83,7 +103,7 @@ async def fail_job(request: web.Request) -> web.Response:
     return settled(request, "fail", shown, fenced=failed.attempt is not None)
 
 
-@routes.add("POST", "/api/v1/jobs/{job_id}/heartbeat", {200: JobAnswer}, body=HeartbeatJob, refusals=REFUSALS)
+@routes.add("POST", "/api/v1/jobs/{job_id}/heartbeat", "worker", {200: JobAnswer}, body=HeartbeatJob, refusals=REFUSALS)
 async def heartbeat_job(request: web.Request) -> web.Response:
     """Renew the lease of a job that the caller claimed; a refusal tells it to stop."""
     job_id = path_id(request)
@@ -91,7 +111,7 @@ async def heartbeat_job(request: web.Request) -> web.Response:
     return job_response(await request.app[DATABASE].heartbeat_job(job_id, body, heartbeat))
 
 
-@routes.add("POST", "/api/v1/jobs/{job_id}/release", {200: JobAnswer}, body=ReleaseJob, refusals=REFUSALS)
+@routes.add("POST", "/api/v1/jobs/{job_id}/release", "worker", {200: JobAnswer}, body=ReleaseJob, refusals=REFUSALS)
 async def release_job(request: web.Request) -> web.Response:
     """Give a claimed job back unharmed."""
     job_id = path_id(request)

@@ -10,7 +10,7 @@ from aiserv.filters import WatchEvents
 routes = Routes()
 
 
-@routes.add("GET", "/api/v1/events", {200: "text/event-stream"}, query=WatchEvents, headers=["Last-Event-ID"])
+@routes.add("GET", "/api/v1/events", "read", {200: "text/event-stream"}, query=WatchEvents, headers=["Last-Event-ID"])
 async def watch_events(request: web.Request) -> web.StreamResponse:
     """Tell of jobs as they reach a final state: server-sent events, resumable by Last-Event-ID."""
     watched = query(WatchEvents, request)

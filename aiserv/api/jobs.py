@@ -31,6 +31,7 @@ JOB_LINKS: Final = dict.fromkeys(
 @routes.add(
     "POST",
     "/api/v1/jobs",
+    "write",
     {201: JobAnswer, 200: JobAnswer},
     query=Waited,
     body=CreateJob,
@@ -67,7 +68,7 @@ def with_headers(job: CreateJob, request: web.Request) -> CreateJob:
     return job.model_copy(update=given)
 
 
-@routes.add("GET", "/api/v1/jobs", {200: JobPage}, query=ListJobs)
+@routes.add("GET", "/api/v1/jobs", "read", {200: JobPage}, query=ListJobs)
 async def list_jobs(request: web.Request) -> web.Response:
     """Jobs that match the query, newest first; `next_cursor` is where the next page begins."""
     page = query(ListJobs, request)
@@ -90,6 +91,7 @@ def page_json(page: ListJobs, jobs: list[tuple[UUID, JobJson]], total: int | Non
 @routes.add(
     "GET",
     "/api/v1/jobs/{job_id}",
+    "read",
     {200: JobAnswer, 304: ""},
     query=Waited,
     refusals=["not_found"],
@@ -105,7 +107,7 @@ async def get_job(request: web.Request) -> web.Response:
     return versioned(request, shown.text, shown.version, applied)
 
 
-@routes.add("GET", "/api/v1/jobs/{job_id}/attempts", {200: AttemptsAnswer}, refusals=["not_found"])
+@routes.add("GET", "/api/v1/jobs/{job_id}/attempts", "read", {200: AttemptsAnswer}, refusals=["not_found"])
 async def list_attempts(request: web.Request) -> web.Response:
     """Every attempt of a job, oldest first."""
     attempts = await request.app[DATABASE].list_attempts(path_id(request))
@@ -115,6 +117,7 @@ async def list_attempts(request: web.Request) -> web.Response:
 @routes.add(
     "POST",
     "/api/v1/jobs/{job_id}/retry",
+    "write",
     {200: JobAnswer},
     body=Nothing,
     refusals=["not_found", "invalid_state", "precondition_failed"],
@@ -133,6 +136,7 @@ async def retry_job(request: web.Request) -> web.Response:
 @routes.add(
     "POST",
     "/api/v1/jobs/{job_id}/cancel",
+    "write",
     {200: JobAnswer},
     body=CancelJob,
     refusals=["not_found", "invalid_state", "precondition_failed"],

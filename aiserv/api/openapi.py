@@ -24,13 +24,17 @@ PAGE: Final = {"docs.html": "text/html", "docs.css": "text/css", "docs.js": "tex
 POLICY: Final = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'"
 REFERENCE: Final = "#/components/schemas/{model}"
 
-EVERYWHERE: Final = ["invalid_request", "unauthorized", "unavailable"]
+EVERYWHERE: Final = ["invalid_request", "unauthorized", "forbidden", "unavailable"]
 WITH_BODY: Final = ["invalid_json", "payload_too_large", "unsupported_media_type"]
 PROBES: Final = {
     "/healthz": ("Answer while the process turns.", Health, {200}),
     "/readyz": ("Say whether requests can be served, and why not.", Health, {200, 503}),
     "/metrics": ("Show the metrics for Prometheus.", None, {200}),
 }
+BEARER: Final = (
+    "Each operation names the scope it needs. A token of scope write may also read, one of scope admin everything;"
+    " one that is bound to an owner_service sees and touches its jobs alone."
+)
 NDJSON: Final = "A job a line; what the jobs share stands in the query, as JSON where it is no text."
 Json = dict[str, Any]
 
@@ -56,7 +60,7 @@ def openapi(table: Iterable[Route]) -> Json:
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": BEARER}},
             "schemas": _schemas(routes),
             "responses": {
                 "Problem": {
@@ -74,6 +78,7 @@ def _operation(route: Route, routes: list[Route]) -> Json:
     operation: Json = {
         "operationId": operation_id(route, routes),
         "summary": summary,
+        "security": [{"bearer": [route.scope]}],
         "tags": [route.handler.__module__.rpartition(".")[2]],
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
         "responses": _answers(route),

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from aiserv.answers import QueueAnswer, QueuesAnswer, StatsAnswer, WorkersAnswer
 from aiserv.api.answers import json_response
-from aiserv.api.app_keys import DATABASE
+from aiserv.api.app_keys import CALLER, DATABASE
 from aiserv.api.preconditions import wanted_versions
 from aiserv.api.requests import invalid, parse, query
 from aiserv.api.routing import Routes
@@ -18,24 +18,25 @@ routes = Routes()
 MOST_CHARACTERS: Final = 200
 
 
-@routes.add("GET", "/api/v1/queues", {200: QueuesAnswer})
+@routes.add("GET", "/api/v1/queues", "read", {200: QueuesAnswer})
 async def list_queues(request: web.Request) -> web.Response:
     """The queues that have unfinished jobs or settings."""
-    queues, _ = await request.app[DATABASE].list_queues()
+    queues, _ = await request.app[DATABASE].list_queues(owner_service=request[CALLER].owner)
     return json_response(f'{{"queues":{queues}}}')
 
 
-@routes.add("GET", "/api/v1/queues/{model_profile}/{task_type}", {200: QueuesAnswer}, answer_headers=["ETag"])
-@routes.add("GET", "/api/v1/queues/{model_profile}", {200: QueuesAnswer}, answer_headers=["ETag"])
+@routes.add("GET", "/api/v1/queues/{model_profile}/{task_type}", "read", {200: QueuesAnswer}, answer_headers=["ETag"])
+@routes.add("GET", "/api/v1/queues/{model_profile}", "read", {200: QueuesAnswer}, answer_headers=["ETag"])
 async def get_queue(request: web.Request) -> web.Response:
     """A model profile with its task types, or one of them; slashes in names as %2F."""
-    queues, version = await request.app[DATABASE].list_queues(*queue_name(request))
+    queues, version = await request.app[DATABASE].list_queues(*queue_name(request), request[CALLER].owner)
     return json_response(f'{{"queues":{queues}}}', headers={"ETag": f'"{version}"'})
 
 
 @routes.add(
     "PUT",
     "/api/v1/queues/{model_profile}/{task_type}",
+    "admin",
     {200: QueueAnswer},
     body=SetQueue,
     refusals=["precondition_failed"],
@@ -45,6 +46,7 @@ async def get_queue(request: web.Request) -> web.Response:
 @routes.add(
     "PUT",
     "/api/v1/queues/{model_profile}",
+    "admin",
     {200: QueueAnswer},
     body=SetQueue,
     refusals=["precondition_failed"],
@@ -67,13 +69,14 @@ def queue_name(request: web.Request) -> tuple[str, str | None]:
     return request.match_info["model_profile"], request.match_info.get("task_type")
 
 
-@routes.add("GET", "/api/v1/workers", {200: WorkersAnswer})
+@routes.add("GET", "/api/v1/workers", "read", {200: WorkersAnswer})
 async def list_workers(request: web.Request) -> web.Response:
     """The workers seen in the last day, live or lost, with the jobs they hold."""
-    return json_response(f'{{"workers":{await request.app[DATABASE].list_workers()}}}')
+    workers = await request.app[DATABASE].list_workers(request[CALLER].owner)
+    return json_response(f'{{"workers":{workers}}}')
 
 
-@routes.add("GET", "/api/v1/stats", {200: StatsAnswer}, query=Stats)
+@routes.add("GET", "/api/v1/stats", "read", {200: StatsAnswer}, query=Stats)
 async def show_stats(request: web.Request) -> web.Response:
     """The numbers of jobs, exact and quick at any size."""
     return json_response(await request.app[DATABASE].show_stats(query(Stats, request)))

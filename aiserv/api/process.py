@@ -15,6 +15,7 @@ from aiserv.providers_status import ProvidersStatus, work_of
 from aiserv.serving import serving
 from aiserv.settings import Settings
 from aiserv.sweeper import Sweeper
+from aiserv.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +25,18 @@ async def serve(
 ) -> None:
     """Serve the API until `stop` is set: readiness goes first, requests in flight finish. Started with the port.
 
-    Raises SettingsError without DATABASE_URL, and ServingError when the port cannot be listened on.
+    Raises SettingsError without DATABASE_URL or for a bad file of tokens, and ServingError when the port cannot be
+    listened on.
     """
     host, port = settings.server.http_host, settings.server.http_port
     shutdown_timeout = settings.server.http_shutdown_timeout
-    tokens = [token.get_secret_value() for token in settings.server.ai_service_token]
-    if not tokens:
-        logger.warning("AI_SERVICE_TOKEN is not set: whoever reaches the port may use the API")
+    tokens = Tokens(
+        [token.get_secret_value() for token in settings.server.ai_service_token], settings.server.ai_service_tokens_file
+    )
+    if tokens.is_open:
+        logger.warning(
+            "neither AI_SERVICE_TOKEN nor AI_SERVICE_TOKENS_FILE is set: whoever reaches the port may use the API"
+        )
 
     metrics = ServerMetrics()
     async with (

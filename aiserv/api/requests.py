@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from aiserv.api.app_keys import MAX_BATCH_BODY
+from aiserv.api.app_keys import CALLER, MAX_BATCH_BODY
 from aiserv.api.compression import gunzip
 from aiserv.api.json_text import read_json, refuse_repeated
 from aiserv.fields import Conditions, parse_uuid
@@ -65,7 +65,7 @@ async def parse(model: type[Model], request: web.Request) -> tuple[str, Model]:
     """The text of the body and what it says; no body is an empty object."""
     text, value = await read_body(request)
     refuse_repeated(value)
-    return text, validated(model, value)
+    return text, of_caller(validated(model, value), request)
 
 
 async def read_body(request: web.Request) -> tuple[str, Any]:
@@ -129,9 +129,33 @@ def query(model: type[Model], request: web.Request, only: AbstractSet[str] | Non
             raise invalid([{"field": name, "message": "must be given once"}])
         values[name] = given if len(given) > 1 else given[0]
     try:
-        return model.model_validate(values)
+        asked = model.model_validate(values)
     except ValidationError as error:
         raise invalid([_of_query(each) for each in error_list(error.errors())]) from None
+    return of_caller(asked, request)
+
+
+def of_caller(asked: Model, request: web.Request) -> Model:
+    """What was asked for, confined to the owner that the token is bound to.
+
+    Raises Problem `forbidden` for another owner: an empty answer would look as if there were nothing.
+    """
+    owner = request[CALLER].owner
+    if owner is None or "owner_service" not in type(asked).model_fields:
+        return asked
+    fields = dict(asked)
+    given = fields["owner_service"]
+    refuse_other_owners(request, given if isinstance(given, list) else [given])
+    confined = [owner] if _takes_many(type(asked), "owner_service") else owner
+    # As if it had been given, but not among the fields set: a filter without conditions is still empty.
+    return asked.model_construct(asked.model_fields_set, **{**fields, "owner_service": confined})
+
+
+def refuse_other_owners(request: web.Request, owners: Iterable[str | None], item: str = "") -> None:
+    """Raise Problem `forbidden` unless the token may act for all of them; None stands for its own."""
+    caller = request[CALLER]
+    if caller.owner is not None and any(owner not in {None, caller.owner} for owner in owners):
+        raise Problem("forbidden", f"{item}owner_service: the token {caller.name} is for {caller.owner} alone")
 
 
 def _takes_many(model: type[Request], name: str) -> bool:

@@ -1,6 +1,6 @@
 """The table of routes: what each takes and answers, for the router and for the OpenAPI document alike."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Final
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from aiserv.api.requests import query
 from aiserv.models import Nothing, Request
+from aiserv.tokens import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -19,7 +20,7 @@ _PATTERNS: Final = {"{job_id}": r"{job_id:(?!(?:batch|claim|retry|cancel)$)[^/]+
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path.
+    """One method of one path, and the scope that a token needs for it.
 
     `answers` are the models of its answers below 400, or their media types; `refusals` are codes of problems. `links`
     name operations that take a parameter from the answer: the parameter, and where in the answer its value stands.
@@ -27,6 +28,7 @@ class Route:
 
     method: str
     path: str
+    scope: Scope
     handler: Handler
     query: type[Request]
     body: type[Request] | None
@@ -57,6 +59,7 @@ class Routes:
         self,
         method: str,
         path: str,
+        scope: Scope,
         answers: dict[int, type[BaseModel] | str],
         *,
         query: type[Request] = Nothing,
@@ -70,11 +73,29 @@ class Routes:
 
         def register(handler: Handler) -> Handler:
             self._routes.append(
-                Route(method, path, handler, query, body, answers, refusals, headers, answer_headers, links or {})
+                Route(
+                    method, path, scope, handler, query, body, answers, refusals, headers, answer_headers, links or {}
+                )
             )
             return handler
 
         return register
+
+
+class Scopes:
+    """Which scope a request needs."""
+
+    def __init__(self, table: Iterable[Route]) -> None:
+        self._scopes = {(route.method, route.path): route.scope for route in table}
+
+    def of(self, request: web.Request) -> Scope | None:
+        """The scope of its route; None where there is none, so that the answer is 404 or 405."""
+        resource = request.match_info.route.resource
+        if resource is None:
+            return None
+        method = "GET" if request.method == "HEAD" else request.method
+        # Who forgets to put a route into the table leaves it to admins.
+        return self._scopes.get((method, resource.canonical), "admin")
 
 
 def _strict(handler: Handler) -> Handler:

@@ -164,6 +164,22 @@ class JobQueries(Queries):
         )
         return row[0]  # type: ignore[no-any-return]  # a bigint column
 
+    async def jobs_of_owner(self, job_ids: list[UUID], owner_service: str) -> set[UUID]:
+        """Those of the jobs that belong to the owner."""
+        rows = await self._rows(
+            "select * from aiserv.jobs_of_owner(job_ids => %(job_ids)s, owner_service => %(owner_service)s)",
+            {"job_ids": job_ids, "owner_service": owner_service},
+        )
+        return {row[0] for row in rows}
+
+    async def is_batch_of(self, batch_id: UUID, owner_service: str) -> bool:
+        """Whether there is such a batch, and all its jobs belong to the owner."""
+        row = await self._row(
+            "select aiserv.is_batch_of(batch_id => %(batch_id)s, owner_service => %(owner_service)s)",
+            {"batch_id": batch_id, "owner_service": owner_service},
+        )
+        return row[0]  # type: ignore[no-any-return]  # a boolean column
+
     async def list_attempts(self, job_id: UUID) -> str:
         """The attempts of a job, as a JSON array."""
         return await self._text(

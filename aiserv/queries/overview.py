@@ -15,8 +15,10 @@ KEEP_TEXT: Final = ""
 class OverviewQueries(Queries):
     """Queues, workers and numbers."""
 
-    async def list_queues(self, model_profile: str | None = None, task_type: str | None = None) -> tuple[str, str]:
-        """Queues as a JSON array, and the version of the settings of the one that was named."""
+    async def list_queues(
+        self, model_profile: str | None = None, task_type: str | None = None, owner_service: str | None = None
+    ) -> tuple[str, str]:
+        """Queues as a JSON array, and the version of the settings of the one that was named; numbers of one owner."""
         row = await self._row(
             """
             select
@@ -26,9 +28,11 @@ class OverviewQueries(Queries):
                 coalesce(max(aiserv.queue_version(queue)) filter (
                     where queue.task_type is not distinct from %(task_type)s
                 ), '0')
-            from aiserv.list_queues(model_profile => %(model_profile)s, task_type => %(task_type)s) as queue
+            from aiserv.list_queues(
+                model_profile => %(model_profile)s, task_type => %(task_type)s, owner_service => %(owner_service)s
+            ) as queue
             """,
-            {"model_profile": model_profile, "task_type": task_type},
+            {"model_profile": model_profile, "task_type": task_type, "owner_service": owner_service},
         )
         return row[0], row[1]
 
@@ -63,8 +67,8 @@ class OverviewQueries(Queries):
         )
         return row[0], row[1]
 
-    async def list_workers(self) -> str:
-        """The workers, as a JSON array."""
+    async def list_workers(self, owner_service: str | None = None) -> str:
+        """The workers, as a JSON array, with the jobs of one owner that they hold."""
         return await self._text(
             """
             select coalesce(json_agg(json_build_object(
@@ -79,8 +83,9 @@ class OverviewQueries(Queries):
                 'state', worker.state,
                 'jobs', worker.jobs
             ) order by worker.worker_id, worker.started_at), '[]')::text
-            from aiserv.list_workers() as worker
-            """
+            from aiserv.list_workers(owner_service => %(owner_service)s) as worker
+            """,
+            {"owner_service": owner_service},
         )
 
     async def show_stats(self, chosen: Stats) -> str:

@@ -112,8 +112,8 @@ class TransitionQueries(Queries):
             {**cancelled.parameters(), "job_id": job_id, "versions": versions},
         )
 
-    async def settle(self, body: str, claim: ClaimJobs) -> list[Settlement]:
-        """What became of each settlement that came with a claim, in order."""
+    async def settle(self, body: str, claim: ClaimJobs, left_out: list[UUID]) -> list[Settlement]:
+        """What became of each settlement that came with a claim, in order, but for those of jobs to be left out."""
         rows = await self._rows(
             """
             select settled.id, settled.status, settled.code, settled.detail
@@ -130,9 +130,10 @@ class TransitionQueries(Queries):
                 from json_array_elements(%(body)s::json -> 'settle') with ordinality as item
                 join unnest(%(retry_after)s::float8[]) with ordinality as later(seconds, ordinality)
                     on later.ordinality = item.ordinality
+                where (item.value ->> 'id')::uuid <> all(%(left_out)s)
             )) as settled
             """,
-            {"body": body, "retry_after": [_retry_after(item) for item in claim.settle]},
+            {"body": body, "retry_after": [_retry_after(item) for item in claim.settle], "left_out": left_out},
         )
         return [Settlement(*row) for row in rows]
 
