@@ -64,6 +64,8 @@ insert into aiserv.installed (file) values
 \ir functions/_lock_limits.sql
 \ir functions/_lowest_id.sql
 \ir functions/_matching_ids.sql
+\ir functions/_new_ids.sql
+\ir functions/_new_jobs.sql
 \ir functions/_open_queues.sql
 \ir functions/_parse_new_job.sql
 \ir functions/_place.sql

@@ -24,8 +24,9 @@ begin
         and item.input is not null
         and json_typeof(item.metadata) = 'object'
         and octet_length(item.metadata::text) <= 16384
-        and aiserv._is_storable(item.input)
-        and aiserv._is_storable(item.metadata)
+        -- What escapes nothing costs no call.
+        and (strpos(item.input::text, '\u') = 0 or aiserv._is_storable(item.input))
+        and (strpos(item.metadata::text, '\u') = 0 or aiserv._is_storable(item.metadata))
     ) is not true
     limit 1;
 

@@ -34,7 +34,9 @@ begin
     from unnest(_reserve_keys.items) with ordinality as item
     join aiserv.idempotency as known
         on known.owner_service = item.owner_service and known.idempotency_key = item.idempotency_key
-    where known.fingerprint <> aiserv._fingerprint(_reserve_keys.items[item.ordinality])
+    -- Its own key it has just made.
+    where known.job_id <> _reserve_keys.job_ids[item.ordinality]
+      and known.fingerprint <> aiserv._fingerprint(_reserve_keys.items[item.ordinality])
     order by item.ordinality
     limit 1;
 

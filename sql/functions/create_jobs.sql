@@ -25,14 +25,7 @@ begin
         raise exception using errcode = 'JV400', message = 'jobs: must have 1 to 100000 items';
     end if;
 
-    select array_agg(
-        aiserv._parse_new_job(
-            case when create_jobs.defaults is null then item.value else aiserv.merge_jobs(create_jobs.defaults, item.value) end,
-            item.ordinality
-        )
-        order by item.ordinality
-    ) into items
-    from json_array_elements(create_jobs.jobs) with ordinality as item;
+    items := aiserv._new_jobs(create_jobs.jobs, create_jobs.defaults);
     perform aiserv._check_new_jobs(items);
 
     batch := aiserv._reserve_batch(coalesce(create_jobs.batch_id, aiserv.new_id()), items, create_jobs.idempotency_key);

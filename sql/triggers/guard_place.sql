@@ -39,12 +39,14 @@ create or replace trigger _100_guard_place
 after insert on aiserv.ready
 referencing new table as moved
 for each statement
+when (current_setting('aiserv.creating', true) is distinct from 'yes')
 execute function aiserv._guard_place();
 
 create or replace trigger _100_guard_place
 after insert on aiserv.scheduled
 referencing new table as moved
 for each statement
+when (current_setting('aiserv.creating', true) is distinct from 'yes')
 execute function aiserv._guard_place();
 
 create or replace trigger _100_guard_place
