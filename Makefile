@@ -6,6 +6,8 @@ ARGS   ?=
 BIN       := .venv/bin
 INSTALLED := .venv/installed-by-$(notdir $(PYTHON))
 LOCK      := deploy/requirements.lock
+BENCH     := build/bench
+BENCH_LOCK := deploy/requirements-bench.lock
 PIP       := -m pip --quiet --disable-pip-version-check
 # uv leaves the addresses of package indexes out; hashes are those of every platform's files.
 COMPILE   := build/lock/bin/uv pip compile pyproject.toml --quiet $(ARGS) --universal --python-version 3.11 \
@@ -15,7 +17,7 @@ COMPILE   := build/lock/bin/uv pip compile pyproject.toml --quiet $(ARGS) --univ
 SQUAWK    := $(BIN)/squawk --assume-in-transaction --pg-version 15.0 \
              --exclude prefer-bigint-over-int,prefer-robust-stmts,require-lock-timeout,require-statement-timeout
 
-.PHONY: help run test check format lock image clean
+.PHONY: help run test check bench format lock image clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +36,9 @@ check: $(INSTALLED) ## Check format, style, types, imports and SQL
 	$(BIN)/python -m pytest --quiet tests/test_imports.py tests/test_sql_files.py
 	$(SQUAWK) sql/migrations/*.sql
 
+bench: $(BENCH)/installed ## Measure what BENCHMARKS.md shows, on a durable PostgreSQL; ARGS='--rows 4,5 --runs 3 --quick'
+	@PYTHONPATH=. $(BENCH)/venv/bin/python -m tests.bench $(ARGS)
+
 format: $(INSTALLED) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix --exit-zero
 	$(BIN)/ruff format
@@ -43,6 +48,7 @@ lock: ## Pin the dependencies for what pyproject.toml says now; ARGS=--upgrade t
 	@build/lock/bin/python $(PIP) install uv
 	$(COMPILE) --all-extras --group build --group check --group test --output-file $(LOCK)
 	$(COMPILE) --extra fast --constraint $(LOCK) --output-file deploy/requirements-runtime.lock
+	$(COMPILE) --all-extras --group bench --constraint $(LOCK) --output-file $(BENCH_LOCK)
 
 image: ## Build the container image aiserv
 	docker build --tag aiserv .
@@ -50,6 +56,16 @@ image: ## Build the container image aiserv
 clean: ## Remove what can be made again; the data in .aiserv stay
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find aiserv workers tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The peers have a venv of their own. Those of npm are left out where it is missing, and the table says so.
+$(BENCH)/installed: $(BENCH_LOCK) tests/bench/subjects/package.json
+	@echo "Installing the benchmark and its peers into $(BENCH) ..."
+	@$(PYTHON) -m venv --clear $(BENCH)/venv
+	@$(BENCH)/venv/bin/python $(PIP) install --require-hashes --requirement $(BENCH_LOCK)
+	@mkdir -p $(BENCH)/node && cp tests/bench/subjects/package.json $(BENCH)/node
+	@! command -v npm >/dev/null || (cd $(BENCH)/node && npm install --silent --no-package-lock --no-audit --no-fund) || \
+	    echo "npm failed: Graphile Worker and pg-boss are left out." >&2
+	@touch $@
 
 $(INSTALLED): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \

@@ -1,0 +1,62 @@
+"""Our own processes, as the benchmark starts them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Final
+
+from aiserv.bench.children import Child, python, started
+from tests.bench.jobs import PROFILE
+from tests.bench.scenario import Bench
+
+# Jobs in progress at once of a worker that drains: the best for ours, as each peer has its best.
+SLOTS: Final = 500
+
+
+def environment(url: str, **variables: str) -> dict[str, str]:
+    """Nothing of the environment of whoever measures, but where programs lie."""
+    return {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        "DATABASE_URL": url,
+        "HTTP_HOST": "127.0.0.1",
+        "HTTP_PORT": "0",
+        "WORKER_HTTP_HOST": "127.0.0.1",
+        "WORKER_HTTP_PORT": "0",
+        "WORKER_CLAIM_LIMIT": str(SLOTS),
+        "JOB_RETENTION": "0",
+        "LOG_FORMAT": "json",
+        "LOG_LEVEL": "warning",
+        **variables,
+    }
+
+
+@contextmanager
+def server(bench: Bench, url: str) -> Iterator[Child]:
+    """A server process, ready."""
+    with started([python("aiserv.bench.child", "server")], environment(url), bench.log) as (child,):
+        yield child
+
+
+@contextmanager
+def workers(bench: Bench, url: str, count: int = 1, *, every: int, slots: int = SLOTS) -> Iterator[list[Child]]:
+    """So many worker processes, idle, that report each n-th start of a job."""
+    command = python("aiserv.bench.child", "worker", "--model-profile", PROFILE, "--every", str(every))
+    variables = environment(url, WORKER_CLAIM_LIMIT=str(slots))
+    with started([command] * count, variables, bench.log) as children:
+        yield children
+
+
+@contextmanager
+def subject(bench: Bench, name: str, url: str, *arguments: str) -> Iterator[Child]:
+    """A process of one that we compare ourselves with, ready."""
+    with started([python(f"tests.bench.subjects.{name}", *arguments)], environment(url), bench.log) as (child,):
+        yield child
+
+
+def is_installed(bench: Bench, name: str) -> bool:
+    """Whether a peer of the Python index is there; if not, the reader is told."""
+    if find_spec(name) is None:
+        bench.note(f"{name} is not installed, so nothing is compared with it: `make bench` installs it.")
+        return False
+    return True
