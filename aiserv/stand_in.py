@@ -10,6 +10,8 @@ from uuid import uuid4
 from aiohttp import web
 from pydantic import JsonValue
 
+from aiserv.stand_in_json import fitting
+
 NAME: Final = "stand-in provider, no model"
 MAX_ECHO: Final = 500
 MAX_BODY: Final = 64 * 1024 * 1024
@@ -22,8 +24,8 @@ _routes: Final = web.RouteTableDef()
 async def stand_in_provider(model: str, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Serve chat completions for `model`, by no model; gives the base URL, `http://…/v1`.
 
-    Answers repeat the caller's last words, as JSON if `response_format` asks for it (of no schema).
-    Their usage counts words, not tokens. It does not stream.
+    Answers repeat the caller's last words, as JSON if `response_format` asks for it, which fits its schema if
+    that is simple. Their usage counts words, not tokens. It does not stream.
     """
     app = web.Application(middlewares=[_refusals_as_json], client_max_size=MAX_BODY)
     app[_MODEL] = model
@@ -52,13 +54,11 @@ async def _models(request: web.Request) -> web.Response:
 
 @_routes.post("/v1/chat/completions")
 async def _chat_completions(request: web.Request) -> web.Response:
-    model, messages, wants_json = _parse(await request.read())
+    model, messages, wanted = _parse(await request.read())
     if model != request.app[_MODEL]:
         raise _Refusal(404, f"The model `{model}` does not exist.", "model")
     said = _last_words(messages)
-    content = f"[{NAME}] You said: {said}"
-    if wants_json:
-        content = json.dumps({"stand_in": True, "note": NAME, "you_said": said})
+    content = _content(f"[{NAME}] You said: {said}", said, wanted)
     message = {"role": "assistant", "content": content}
     completion = {
         "id": f"chatcmpl-{uuid4().hex}",
@@ -71,7 +71,18 @@ async def _chat_completions(request: web.Request) -> web.Response:
     return web.json_response(completion)
 
 
-def _parse(body: bytes) -> tuple[str, list[JsonValue], bool]:
+def _content(text: str, said: str, wanted: JsonValue) -> str:
+    """What to say in the format that is wanted."""
+    match wanted:
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            return json.dumps(fitting(schema, text))
+        case {"type": "json_object" | "json_schema"}:
+            return json.dumps({"stand_in": True, "note": NAME, "you_said": said})
+        case _:
+            return text
+
+
+def _parse(body: bytes) -> tuple[str, list[JsonValue], JsonValue]:
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):
@@ -80,9 +91,7 @@ def _parse(body: bytes) -> tuple[str, list[JsonValue], bool]:
         case {"stream": True}:
             raise _Refusal(400, f"the {NAME}, does not stream", "stream")
         case {"model": str(model), "messages": [_, *_] as messages}:
-            wanted = asked.get("response_format")
-            kind = wanted.get("type") if isinstance(wanted, dict) else None
-            return model, messages, kind in ("json_object", "json_schema")
+            return model, messages, asked.get("response_format")
         case _:
             raise _Refusal(400, "model (a string) and messages (a list) are required")
 

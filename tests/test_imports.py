@@ -25,6 +25,7 @@ IMPORTERS = {
     },
     "openai": {"workers.executors"},
     "av": {"workers.audio.decoder"},
+    "jsonschema": {"workers.executors.json_schema_checker"},
 }
 
 

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 
+LINE: "JsonValue" = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "price": {"type": "number", "minimum": 0.5}},
+    "required": ["name", "price"],
+    "additionalProperties": False,
+}
+TREE: "JsonValue" = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "left": {"$ref": "#/$defs/tree"}},
+    "required": ["name"],
+}
+
+
 @asynccontextmanager
 async def chat_with_stand_in(model: str = "qwen") -> AsyncIterator[Chat]:
     async with stand_in_provider("qwen") as base_url:
@@ -45,6 +58,33 @@ async def test_json_is_answered_with_json_that_says_the_same(kind: str) -> None:
 
     said = json.loads(str(result_of(outcome)["content"]))
     assert said == {"stand_in": True, "note": "stand-in provider, no model", "you_said": "Hi."}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object"},
+        {"type": "object", "properties": {"a": {"type": "string", "maxLength": 7}, "b": {"type": "boolean"}}},
+        {"type": "object", "required": ["a", "b"], "properties": {"a": {"type": "null"}}},
+        {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "integer"}, "minItems": 3}}},
+        {"type": "object", "properties": {"a": {"type": ["number", "null"], "exclusiveMinimum": 2, "maximum": 3}}},
+        {"type": "object", "properties": {"a": {"type": "integer", "maximum": -3, "multipleOf": 2}}},
+        {"type": "object", "properties": {"a": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}}},
+        {"type": "object", "properties": {"a": {"enum": ["good", "bad"]}, "b": {"const": [1]}}},
+        {"type": "object", "properties": {"a": {"type": "string", "format": "date-time"}, "b": {"minLength": 900}}},
+        {"properties": {"a": {"anyOf": [{"$ref": "#/$defs/line"}, {"type": "null"}]}}, "$defs": {"line": LINE}},
+        {"$ref": "#/$defs/tree", "$defs": {"tree": TREE}},
+        {"type": "array", "minItems": 1, "items": LINE},
+    ],
+)
+async def test_a_simple_schema_is_answered_with_json_that_fits(schema: "JsonValue") -> None:
+    form: JsonValue = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+
+    # The executor checks it.
+    async with chat_with_stand_in() as chat:
+        outcome = await chat(chat_job({"user": "Hi.", "response_format": form}))
+
+    assert json.loads(str(result_of(outcome)["content"])) is not None
 
 
 async def test_the_texts_of_parts_are_repeated() -> None:

@@ -1,5 +1,6 @@
 """What a chat job sends to its provider."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Final, TypeGuard
 
@@ -34,6 +35,27 @@ def wants_json(request: Mapping[str, JsonValue]) -> bool:
             return True
         case _:
             return False
+
+
+def schema_of(request: Mapping[str, JsonValue]) -> str | None:
+    """The JSON schema that the content is to fit, as JSON, if there is one.
+
+    Raises `Failure` with `invalid_input` for one that is no object.
+    """
+    match request.get("response_format"):
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            return _json(schema)
+        case {"type": "json_schema", "json_schema": {"schema": schema}} if schema is not None:
+            raise Failure("invalid_input", "input.response_format.json_schema.schema: must be an object")
+        case _:
+            return None
+
+
+def _json(schema: dict[str, JsonValue]) -> str:
+    try:
+        return json.dumps(schema)
+    except RecursionError:
+        raise Failure("invalid_input", "input.response_format.json_schema.schema: is nested too deeply") from None
 
 
 def _messages(job_input: Mapping[str, JsonValue]) -> list[JsonValue]:

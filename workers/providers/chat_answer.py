@@ -43,12 +43,16 @@ class Answer:
             raise Failure("invalid_response", "tool_calls is no list", usage=usage)
         content = _content(message)
         flaw = None if tool_calls else _flaw(content, json_wanted=json_wanted)
-        if flaw and finish_reason == "length":
-            said = f"the model ran out of tokens: {flaw}"
-            raise Failure("output_truncated", said, usage=usage)
+        answer = cls(content, tool_calls, finish_reason, _text(completion.get("model")), usage)
         if flaw:
-            raise Failure("invalid_response", flaw, usage=usage)
-        return cls(content, tool_calls, finish_reason, _text(completion.get("model")), usage)
+            raise answer.flawed(flaw)
+        return answer
+
+    def flawed(self, flaw: str) -> Failure:
+        """The failure that the flaw of the content is: a model that ran out of tokens did not get to do better."""
+        if self.finish_reason == "length":
+            return Failure("output_truncated", f"the model ran out of tokens: {flaw}", usage=self.usage)
+        return Failure("invalid_response", flaw, usage=self.usage)
 
 
 def _completion(body: bytes) -> dict[str, JsonValue]:

@@ -1,0 +1,190 @@
+"""JSON that fits a schema: checked on arrival, by a process that a hostile schema cannot hold for long."""
+
+import json
+
+import anyio
+import psutil  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from pydantic import JsonValue
+
+from aiserv.models import Job
+from tests.providers import USAGE, content, fake_provider
+from tests.workers.chats import chat_job, chat_with_provider, failure_of, result_of
+from tests.workers.running import until
+from workers.executors import json_schema
+from workers.executors.json_schema import SchemaChecks
+from workers.failures import Failure
+
+LINES: JsonValue = {
+    "type": "object",
+    "properties": {"lines": {"type": "array", "items": {"$ref": "#/$defs/line"}}},
+    "required": ["lines"],
+    "additionalProperties": False,
+    "$defs": {"line": {"type": "object", "properties": {"price": {"type": "number"}}, "required": ["price"]}},
+}
+# Backtracks for longer than anybody waits.
+BOMB: JsonValue = {"pattern": "^(a+)+$"}
+BOMBED = json.dumps("a" * 60 + "!")
+
+
+def asking_for(schema: JsonValue) -> Job:
+    named: JsonValue = {"name": "answer", "schema": schema}
+    return chat_job({"user": "Hello?", "response_format": {"type": "json_schema", "json_schema": named}})
+
+
+async def test_an_answer_that_fits_its_schema_is_the_result() -> None:
+    said = '{"lines": [{"price": 1.50}, {"price": 2}]}'
+
+    async with chat_with_provider(content(said)) as (chat, provider):
+        outcome = await chat(asking_for(LINES))
+
+    assert result_of(outcome)["content"] == said
+    assert isinstance(provider.last.json, dict)
+    assert provider.last.json["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": LINES},
+    }
+
+
+async def test_an_answer_that_does_not_fit_is_an_invalid_response_that_names_the_place() -> None:
+    failure = await failure_of(asking_for(LINES), content('{"lines": [{"price": 1}, {"price": "two"}]}'))
+
+    assert (failure.category, failure.retryable, failure.usage) == ("invalid_response", True, USAGE)
+    assert "$.lines[1].price: 'two' is not of type 'number'" in failure.message
+
+
+async def test_an_answer_that_was_cut_before_it_fits_is_truncated() -> None:
+    failure = await failure_of(asking_for(LINES), content("{}", finish_reason="length"))
+
+    assert (failure.category, failure.usage) == ("output_truncated", USAGE)
+    assert "'lines' is a required property" in failure.message
+
+
+async def test_calls_of_tools_fit_no_schema_and_need_not() -> None:
+    calls: JsonValue = [{"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
+
+    async with chat_with_provider(content(None, tool_calls=calls)) as (chat, _):
+        outcome = await chat(asking_for(LINES))
+
+    assert result_of(outcome)["tool_calls"] == calls
+
+
+async def test_without_a_schema_any_json_will_do() -> None:
+    job = chat_job({"user": "Hello?", "response_format": {"type": "json_schema", "json_schema": {"name": "any"}}})
+
+    async with chat_with_provider(content("[1]")) as (chat, _):
+        assert result_of(await chat(job))["content"] == "[1]"
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ("object", "an object"),
+        ({"type": "strin"}, "$.type: 'strin'"),
+        ({"pattern": "("}, "$.pattern: '(' is not a 'regex'"),
+        ({"properties": {"a": {"$ref": "#/$defs/a"}}}, "refers to /$defs/a"),
+        ({"$ref": "file:///etc/passwd"}, "refers to file:///etc/passwd"),
+        ({"$ref": "#"}, "refers to itself without end"),
+        ({"$schema": ["?"]}, "cannot be applied"),
+    ],
+)
+async def test_a_bad_schema_is_refused_before_the_provider_is_asked(schema: JsonValue, said: str) -> None:
+    async with chat_with_provider() as (chat, provider):
+        with pytest.raises(Failure) as raised:
+            await chat(asking_for(schema))
+
+    assert raised.value.category == "invalid_input"
+    assert raised.value.message.startswith("input.response_format.json_schema")
+    assert said in raised.value.message
+    assert provider.requests == []
+
+
+async def test_what_a_schema_refers_to_is_never_fetched() -> None:
+    async with fake_provider() as elsewhere, chat_with_provider() as (chat, provider):
+        elsewhere.answers(content("{}"))
+        with pytest.raises(Failure) as raised:
+            await chat(asking_for({"properties": {"a": {"$ref": f"{elsewhere.base_url}/schema.json"}}}))
+
+    assert raised.value.category == "invalid_input"
+    assert (elsewhere.requests, provider.requests) == ([], [])
+
+
+async def test_a_schema_may_refer_to_those_of_json_schema_itself() -> None:
+    schema: JsonValue = {"properties": {"a": {"$ref": "https://json-schema.org/draft/2020-12/schema"}}}
+
+    failure = await failure_of(asking_for(schema), content('{"a": {"type": "strin"}}'))
+
+    assert "$.a.type" in failure.message
+
+
+async def test_a_schema_that_takes_too_long_fails_its_job_and_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with chat_with_provider(content(BOMBED), content('{"lines": []}')) as (chat, _):
+        await chat._schemas.flaw(json.dumps(LINES), None)
+        monkeypatch.setattr(json_schema, "CHECK_SECONDS", 0.5)
+        with pytest.raises(Failure) as raised:
+            await chat(asking_for(BOMB))
+        monkeypatch.setattr(json_schema, "CHECK_SECONDS", 20)
+        outcome = await chat(asking_for(LINES))
+
+    assert (raised.value.category, raised.value.usage) == ("invalid_input", USAGE)
+    assert "took longer than 0.5 s" in raised.value.message
+    assert result_of(outcome)["content"] == '{"lines": []}'
+
+
+async def test_a_schema_of_exponential_references_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_schema, "CHECK_SECONDS", 0.5)
+    steps: dict[str, JsonValue] = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+    schema: JsonValue = {"$defs": {**steps, "d40": {"const": 7}}, "$ref": "#/$defs/d0"}
+
+    async with chat_with_provider() as (chat, provider):
+        with pytest.raises(Failure, match="took longer"):
+            await chat(asking_for(schema))
+
+    assert provider.requests == []
+
+
+async def test_a_cancelled_check_ends_its_process_and_the_next_one_is_right() -> None:
+    checks = SchemaChecks()
+    await checks.flaw(json.dumps(BOMB), None)
+    (bombed,) = checkers()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(checks.flaw, json.dumps(BOMB), BOMBED)
+        await until(lambda: bombed.status() == psutil.STATUS_RUNNING)
+        tasks.cancel_scope.cancel()
+
+    assert not bombed.is_running()
+    assert await checks.flaw(json.dumps(LINES), "[]") == "$: [] is not of type 'object'"
+    await checks.close()
+    assert checkers() == []
+
+
+async def test_the_process_that_checks_has_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_API_KEY", "sk-1")
+    checks = SchemaChecks()
+    await checks.flaw("{}", None)
+
+    (checker,) = checkers()
+
+    # Python itself may set the locale.
+    assert set(checker.environ()) <= {"LC_CTYPE"}
+    await checks.close()
+
+
+async def test_a_checker_that_died_is_replaced() -> None:
+    checks = SchemaChecks()
+    await checks.flaw("{}", None)
+    (checker,) = checkers()
+    checker.kill()
+
+    with pytest.raises(Failure, match=r"internal: .* ended by itself"):
+        await checks.flaw("{}", None)
+
+    assert await checks.flaw("{}", "1") is None
+    await checks.close()
+
+
+def checkers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if json_schema._CHECKER in child.cmdline()]

@@ -1,0 +1,100 @@
+"""JSON checked against the schemas of jobs, by a process of its own that can be killed."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+from typing import Final
+
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from workers.failures import Failure
+
+# More than any schema needs that was written to be met.
+CHECK_SECONDS: Final = 10.0
+START_SECONDS: Final = 60.0
+
+_CHECKER: Final = str(Path(__file__).with_name("json_schema_checker.py"))
+_LONGEST_ANSWER: Final = 64 * 1024
+_FIELD: Final = "input.response_format.json_schema.schema"
+
+
+@dataclass(frozen=True)
+class _Checker:
+    process: Process
+    answers: BufferedByteReceiveStream
+
+
+class SchemaChecks:
+    """Checks, one at a time, by a process that starts with the first and is kept until `close`."""
+
+    def __init__(self) -> None:
+        self._turn = anyio.Lock()
+        self._checker: _Checker | None = None
+
+    async def flaw(self, schema: str, content: str | None) -> str | None:
+        """Where and why the content does not fit the schema, or None. Without content only the schema is checked.
+
+        Both are JSON. Raises `Failure` with `invalid_input` for a schema that is none, that refers to what it does not
+        have (nothing is fetched), or that takes too long.
+        """
+        async with self._turn:
+            answer = await self._answer(schema.encode(), None if content is None else content.encode())
+        if answer["flaw_of"] == "schema":
+            raise Failure("invalid_input", f"{_FIELD}: {answer['flaw']}")
+        return answer["flaw"]
+
+    async def _answer(self, schema: bytes, content: bytes | None) -> dict[str, str | None]:
+        try:
+            checker = self._checker = self._checker or await _start()
+            with anyio.move_on_after(CHECK_SECONDS):
+                return await _ask(checker, schema, content)
+        except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead):
+            await self.close()
+            raise Failure("internal", "the process that checks schemas ended by itself") from None
+        except BaseException:
+            # Cancelled or broken: what it would say next is no answer to the next question.
+            await self.close()
+            raise
+        await self.close()
+        return {"flaw_of": "schema", "flaw": f"the check took longer than {CHECK_SECONDS:g} s"}
+
+    async def close(self) -> None:
+        """End the process."""
+        checker, self._checker = self._checker, None
+        if checker is None:
+            return
+        if checker.process.returncode is None:
+            checker.process.kill()
+        with anyio.CancelScope(shield=True):
+            await checker.process.aclose()
+
+
+async def _start() -> _Checker:
+    # Without our environment, which holds secrets.
+    command = [sys.executable, "-I", _CHECKER]
+    process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={})
+    assert process.stdout is not None  # noqa: S101 - it was opened with a pipe
+    checker = _Checker(process, BufferedByteReceiveStream(process.stdout))
+    try:
+        with anyio.fail_after(START_SECONDS):
+            await checker.answers.receive_until(b"\n", _LONGEST_ANSWER)
+    except BaseException:
+        if process.returncode is None:
+            process.kill()
+        with anyio.CancelScope(shield=True):
+            await process.aclose()
+        raise
+    return checker
+
+
+async def _ask(checker: _Checker, schema: bytes, content: bytes | None) -> dict[str, str | None]:
+    assert checker.process.stdin is not None  # noqa: S101 - as above
+    sizes = f"{len(schema)} {-1 if content is None else len(content)}\n".encode()
+    await checker.process.stdin.send(sizes + schema + (content or b""))
+    said = await checker.answers.receive_until(b"\n", _LONGEST_ANSWER)
+    answer: dict[str, str | None] = json.loads(said)
+    return answer
