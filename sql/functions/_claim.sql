@@ -23,6 +23,8 @@ declare
     taken         record;
     claimed       uuid[] := array[]::uuid[];
     bytes_left    bigint := 67108864::bigint;  -- 64 MiB
+    kept          jsonb := aiserv._cursor();
+    pages         bigint := 0;
 begin
     select array_agg(queue.model_profile), array_agg(queue.task_type) into profiles, kinds
     from aiserv._queues(_claim.task_types, _claim.model_profiles, claimer.queues) as queue;
@@ -68,24 +70,34 @@ begin
         select * into taken
         from aiserv._take(
             open_profiles, open_kinds, level, least(_claim.max_jobs - cardinality(claimed), capacity)::integer, depth,
-            bytes_left, claimer
+            bytes_left, claimer, kept
         );
         claimed := claimed || taken.job_ids;
         bytes_left := bytes_left - taken.bytes;
+        pages := pages + taken.pages;
         if limited then
             perform aiserv._spend(taken.job_ids);
         end if;
         if troubled then
             services := aiserv._send_probes(taken.job_ids, services);
         end if;
+        if kept is not null and taken.is_last then
+            -- Nothing after the cursor: what there is lies before it.
+            kept := null;
         -- Nothing here but what other claims hold: look further down the lanes, at last below this level.
-        if taken.is_last then
+        elsif taken.is_last then
             below := level;
             depth := 1;
         elsif taken.job_ids = '{}' then
             depth := depth * 8;
         end if;
     end loop;
+
+    -- A long transaction elsewhere keeps the rows of jobs long claimed, and each look from the head walks over them: then the next
+    -- claim begins where this one ended. Full claims only: whoever comes back short has looked everywhere.
+    if claimed <> '{}' and cardinality(claimed) = _claim.max_jobs and (kept is not null or pages > 2 * cardinality(claimed) + 100) then
+        perform aiserv._move_cursor(kept, claimed);
+    end if;
 
     -- Short for its bytes and not for want of jobs: whoever looks next finds more.
     if bytes_left <= 0 and cardinality(claimed) < _claim.max_jobs then

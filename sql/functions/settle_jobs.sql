@@ -14,27 +14,36 @@ declare
     job_ids   uuid[];
     attempts  integer[];
     results   json[];
+    usages    json[];
     completed bigint[];
 begin
     if json_typeof(settle_jobs.settlements) is distinct from 'array' then
         raise exception using errcode = 'JV400', message = 'settlements: must be an array';
     end if;
-    select coalesce(array_agg(each.value order by each.ordinality), '{}') into items
-    from json_array_elements(settle_jobs.settlements) with ordinality as each;
-    perform aiserv._check_settlement(each.item, each.ordinality)
-    from unnest(items) with ordinality as each(item, ordinality);
+    select read.items, read.job_ids, read.attempts, read.results, read.usages into items, job_ids, attempts, results, usages
+    from aiserv._read_settlements(settle_jobs.settlements) as read;
 
-    select array_agg((each.item ->> 'id')::uuid), array_agg((each.item ->> 'attempt')::integer), array_agg(each.item -> 'result')
-    into job_ids, attempts, results
-    from unnest(items) as each(item);
     if exists (select from unnest(results) as each(result) where each.result is null) then
-        -- Completions go first, failures after them: without this the leases would not be taken in order of id.
+        -- Completions go first, failures one by one after them: without this neither the leases would be taken in order of id,
+        -- nor the rates of their queues in that of their names, as claims take them.
         perform from aiserv.lease as lease where lease.job_id = any(job_ids) order by lease.job_id for update;
+        perform
+        from aiserv.queue_setting as setting
+        where setting.tokens_per_minute is not null
+          and setting.model_profile = any(array(select lease.model_profile from aiserv.lease as lease where lease.job_id = any(job_ids)))
+        order by setting.model_profile, setting.task_type
+        for update;
     end if;
-    completed := aiserv._complete(
-        job_ids, attempts, null, results,
-        array(select nullif((each.item -> 'usage')::text, 'null')::json from unnest(items) as each(item))
-    );
+    completed := aiserv._complete(job_ids, attempts, null, results, usages);
+
+    -- As nearly always: nothing to explain.
+    if cardinality(completed) = cardinality(job_ids) then
+        return query
+        select listed.id, 'completed', null::text, null::text, null::text
+        from unnest(job_ids) with ordinality as listed(id, position)
+        order by listed.position;
+        return;
+    end if;
 
     return query
     with answered as materialized (

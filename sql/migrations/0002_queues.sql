@@ -59,3 +59,12 @@ create type aiserv._claimer as (
     providers   jsonb,
     queues      jsonb
 );
+
+-- A queue's jobs of one priority level and owner, and after which of them a claim begins.
+create type aiserv._lane as (
+    model_profile text,
+    task_type     text,
+    owner_service text,
+    run_at        timestamptz,
+    job_id        uuid
+);

@@ -1,0 +1,55 @@
+create or replace function aiserv._hold(
+    lanes       aiserv._lane[],
+    level       integer,
+    max_jobs    integer,
+    depth       integer,
+    out places  tid[],
+    out is_last boolean
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    lane aiserv._lane := lanes[1];
+begin
+    if cardinality(_hold.lanes) = 1 then
+        -- The usual case: with one owner there are no turns, and what other claims hold is skipped on the way.
+        _hold.places := array(
+            select ready.ctid
+            from aiserv.ready as ready
+            where ready.model_profile = lane.model_profile
+              and ready.task_type = lane.task_type
+              and ready.priority = _hold.level
+              and ready.owner_service = lane.owner_service
+              and (ready.run_at, ready.job_id) > (lane.run_at, lane.job_id)
+            order by ready.run_at, ready.job_id
+            limit _hold.max_jobs
+            for update skip locked
+        );
+        _hold.is_last := cardinality(_hold.places) < _hold.max_jobs;
+        return;
+    end if;
+
+    with line as materialized (
+        select spot.* from aiserv._line(_hold.lanes, _hold.level, _hold.max_jobs, _hold.depth) as spot
+    ),
+    -- In the order of turns and no more than are wanted: another claim must not miss what this one locks and leaves.
+    held as materialized (
+        select ready.ctid as place, line.turn
+        from line
+        join aiserv.ready as ready on ready.ctid = line.place
+        order by line.turn
+        limit _hold.max_jobs
+        for update of ready skip locked
+    )
+    select
+        coalesce(array_agg(held.place order by held.turn), '{}'),
+        count(*) < _hold.max_jobs and not exists (select from line where line.is_cut)
+    into _hold.places, _hold.is_last
+    from held;
+end;
+$$;
+
+comment on function aiserv._hold is
+'Lock up to max_jobs ready jobs of these lanes, in the order of claims. is_last says that the lanes hold nothing else; otherwise
+what is left may lie deeper than other claims hold.';

@@ -1,0 +1,48 @@
+create or replace function aiserv._read_settlements(
+    settlements  json,
+    out items    json[],
+    out job_ids  uuid[],
+    out attempts integer[],
+    out results  json[],
+    out usages   json[]
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    is_plain boolean;
+begin
+    -- One pass for all, and for all that is right and completes no call for each. A result is sliced out by itself:
+    -- json_to_recordset would write the strings anew.
+    select
+        coalesce(array_agg(item.value), '{}'), coalesce(array_agg(item.id), '{}'), coalesce(array_agg(item.attempt), '{}'),
+        coalesce(array_agg(item.value -> 'result'), '{}'), coalesce(array_agg(item.usage), '{}'),
+        coalesce(bool_and(
+            item.id is not null
+            and item.attempt is not null
+            and coalesce(strpos((item.value -> 'result')::text, '\u') = 0, false)
+            and (item.usage is null or json_typeof(item.usage) = 'object' and strpos(item.usage::text, '\u') = 0)
+        ), true)
+    into _read_settlements.items, _read_settlements.job_ids, _read_settlements.attempts, _read_settlements.results,
+        _read_settlements.usages, is_plain
+    from rows from (
+        json_array_elements(_read_settlements.settlements),
+        json_to_recordset(_read_settlements.settlements) as (id uuid, attempt integer, usage json)
+    ) as item(value, id, attempt, usage);
+
+    if is_plain is not true then
+        perform aiserv._check_settlement(each.item, each.position)
+        from unnest(_read_settlements.items) with ordinality as each(item, position);
+    end if;
+exception
+    when data_exception then
+        -- Whose id is none, or who is no object? The slower look names the item.
+        perform aiserv._check_settlement(each.value, each.position)
+        from json_array_elements(_read_settlements.settlements) with ordinality as each(value, position);
+        raise;
+end;
+$$;
+
+comment on function aiserv._read_settlements is
+'The items of settle_jobs in columns, in order: a result of null is one that fails. Raises JV400, naming the item, when one makes no sense.';

@@ -1,0 +1,12 @@
+create or replace function aiserv._ready_pages()
+returns bigint
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    return pg_stat_get_xact_blocks_fetched('aiserv.ready'::regclass) + pg_stat_get_xact_blocks_fetched('aiserv.ready_pkey'::regclass);
+end;
+$$;
+
+comment on function aiserv._ready_pages is 'How many pages of aiserv.ready and its key this session has read lately. Its growth is the cost of what was done between.';
