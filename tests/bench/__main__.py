@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import resource
 import signal
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from aiserv.bench.children import ROOT
-from tests.bench import creates, drains
+from tests.bench import creates, drains, idle, latencies, remote, stats, waiters
 from tests.bench.cluster import cluster
 from tests.bench.results import Results, machine, shown
 from tests.bench.scenario import SIZES, Bench, Figures, Measure, Scenario
@@ -24,6 +25,11 @@ SCENARIOS: Final = (
     drains.SNAPSHOT,
     drains.HISTORY,
     drains.CROWD,
+    latencies.LATENCIES,
+    idle.IDLE,
+    remote.REMOTE,
+    waiters.WAITERS,
+    stats.STATS_ROW,
 )
 ROWS: Final = sorted({goal.row for scenario in SCENARIOS for goal in scenario.goals})
 
@@ -88,6 +94,9 @@ def main(arguments: Sequence[str]) -> int:
     given = parsed(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.disable(logging.WARNING)
+    # Thousands of clients wait at once; our processes inherit it.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sizes = SIZES[given.size]
     build: Path = given.build
     build.mkdir(parents=True, exist_ok=True)

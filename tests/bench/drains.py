@@ -41,11 +41,25 @@ def drained(children: Sequence[Child], jobs: int, fill: Callable[[], object], is
     return jobs / (time.monotonic() - begin)
 
 
-def drain(bench: Bench, connection: Connection, url: str, count: int = 1, owners: int = 1) -> float:
-    """The rate of so many of our worker processes, all of them idle when the backlog comes."""
+def rates(bench: Bench, connection: Connection, url: str, count: int = 1, owners: int = 1) -> tuple[float, float]:
+    """Jobs a second that one statement creates, and that so many workers then drain, idle when the backlog comes."""
     jobs = bench.sizes.backlog
+    took = 0.0
+
+    def fill() -> None:
+        nonlocal took
+        begin = time.monotonic()
+        backlog(connection, jobs, owners)
+        took = time.monotonic() - begin
+
     with workers(bench, url, count, every=max(jobs // REPORTS, 1)) as children:
-        return drained(children, jobs, lambda: backlog(connection, jobs, owners), lambda: is_drained(connection))
+        rate = drained(children, jobs, fill, lambda: is_drained(connection))
+    return jobs / took, rate
+
+
+def drain(bench: Bench, connection: Connection, url: str, count: int = 1, owners: int = 1) -> float:
+    """The rate of so many of our worker processes."""
+    return rates(bench, connection, url, count, owners)[1]
 
 
 @contextmanager
@@ -154,7 +168,14 @@ def open_history(bench: Bench, _needed: frozenset[str]) -> Iterator[Mapping[str,
     with ExitStack() as stack:
         empty_url, full_url = (stack.enter_context(bench.cluster.database()) for _ in range(2))
         none, full = (stack.enter_context(connected(url)) for url in (empty_url, full_url))
-        finished(full, sizes.million)
+        points = bench.charts.setdefault("table", [])
+        there = 0
+        for step in (0.0, 0.01, 0.1, 0.3, 1.0):
+            wanted = int(sizes.million * step)
+            if wanted > there:
+                finished(full, wanted - there, after=there)
+                there = wanted
+            points.append([wanted, *rates(bench, full, full_url)])
 
         def without() -> Figures:
             empty(none)

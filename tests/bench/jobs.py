@@ -76,8 +76,8 @@ def empty(connection: Connection) -> None:
     connection.execute(f"truncate {', '.join(name for (name,) in tables)}".encode())
 
 
-def finished(connection: Connection, count: int, *, small: bool = False) -> None:
-    """Put so many completed jobs into the table, with the counters that belong to them.
+def finished(connection: Connection, count: int, *, after: int = 0, small: bool = False) -> None:
+    """Put so many completed jobs into the table beside those put there before, with the counters that belong to them.
 
     They are copies of one that went the whole way, so that they look as such a job does whatever its columns are.
     """
@@ -88,7 +88,7 @@ def finished(connection: Connection, count: int, *, small: bool = False) -> None
     if small:
         # Nothing of these is ever written again, and there are very many.
         connection.execute("alter table aiserv.job set (fillfactor = 100, autovacuum_enabled = off)")
-    _copy(connection, "job", "id", job_id, count=count)
+    _copy(connection, "job", "id", job_id, count=count, offset=after)
     connection.execute(
         """
         update aiserv.tally
