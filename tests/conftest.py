@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
@@ -21,6 +22,15 @@ from aiserv.migrate import migrate
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # what we make there is a TemporaryDirectory
 PLENTY = 4 * 1024**3  # bytes
+
+settings.register_profile(
+    "thorough",
+    max_examples=3000,
+    stateful_step_count=80,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def pytest_configure() -> None:

@@ -52,7 +52,8 @@ begin
 
     if found then
         perform aiserv._requeue(
-            array[held], 'released', nullif(release_job.delay, interval '0'), release_job.category, release_job.message
+            array[held], 'released', nullif(release_job.delay, interval '0'), release_job.category,
+            case when release_job.category is not null then release_job.message end
         );
         answer.id := release_job.job_id;
     else
