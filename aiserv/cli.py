@@ -123,6 +123,27 @@ def sidecar() -> None:
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,  # noqa: FBT002 - as above
+) -> None:
+    """Look for what is wrong with this installation, and say what to do; exit 1 if there is a problem."""
+    import anyio  # noqa: PLC0415
+
+    from aiserv import doctor  # noqa: PLC0415
+
+    settings = _settings(log_level="error")
+    _conninfo(settings)
+    try:
+        findings = anyio.run(doctor.examine, settings)
+    except Exception as error:
+        for cause in _causes(error):
+            _fail_as_expected(cause)
+        raise
+    typer.echo(doctor.as_json(findings) if as_json else doctor.as_text(findings))
+    raise SystemExit(Exit.FAILED if doctor.worst(findings) == "problem" else Exit.DONE)
+
+
+@app.command()
 def token(
     name: Annotated[str, typer.Argument(help="What logs and refusals call it.")],
     scope: Annotated[str, typer.Option(help="read, write, worker or admin.")],

@@ -19,6 +19,7 @@ from aiserv.migrate import sql_files
 from aiserv.models import Job, Settlement
 from aiserv.problems import database_problem
 from aiserv.queries.bulk import BulkQueries
+from aiserv.queries.installation import InstallationQueries
 from aiserv.queries.jobs import JobQueries
 from aiserv.queries.overview import OverviewQueries
 from aiserv.queries.transitions import TransitionQueries
@@ -39,6 +40,24 @@ def passwords(conninfo: str) -> list[str]:
     """The secret in a connection string, if there is one."""
     password = conninfo_to_dict(conninfo).get("password")
     return [str(password)] if password else []
+
+
+def _options(conninfo: str) -> object:
+    """What the URL itself sets, which an argument would replace; a URL that makes no sense fails at the connection."""
+    try:
+        return conninfo_to_dict(conninfo).get("options", "")
+    except psycopg.ProgrammingError:
+        return ""
+
+
+async def why_unreachable(conninfo: str) -> str | None:
+    """Why no connection can be made, in PostgreSQL's words, which hold no password; None if one can."""
+    try:
+        connection = await psycopg.AsyncConnection.connect(conninfo, connect_timeout=5, autocommit=True)
+    except psycopg.Error as error:
+        return " ".join(str(error).split())
+    await connection.close()
+    return None
 
 
 @dataclass(frozen=True)
@@ -70,7 +89,7 @@ class Trouble(Protocol):
     def retry_after(self) -> timedelta | None: ...
 
 
-class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
+class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, InstallationQueries):
     """The functions of schema `aiserv`, called through a pool of connections.
 
     Refusals are psycopg errors with an SQLSTATE of ours (`aiserv.problems`).
@@ -103,7 +122,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
                 "autocommit": True,
                 "application_name": name,
                 "connect_timeout": 5,
-                "options": f"-c statement_timeout={milliseconds}",
+                "options": f"{_options(conninfo)} -c statement_timeout={milliseconds}",
                 **KEEPALIVES,
             },
         )
@@ -273,8 +292,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries):
 
     async def missing_migrations(self) -> list[str]:
         """The migrations that this version knows and the schema has not had; raises psycopg.Error without a schema."""
-        rows = await self._rows("select file from aiserv.installed_files() as file")
-        installed = {row[0] for row in rows}
+        installed = {file.name for file in await self.installed_files()}
         return [name for name, file in sql_files().items() if file.runs_once and name not in installed]
 
     async def _rows(self, query: LiteralString, parameters: dict[str, Any] | None = None) -> list[TupleRow]:

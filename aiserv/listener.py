@@ -73,10 +73,21 @@ class Listener:
                 await anyio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret hangs on it
                 pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _listen(self) -> None:
-        connection = await psycopg.AsyncConnection.connect(
+    async def prove(self) -> None:
+        """Connect once, and see a notification arrive. Raises psycopg.Error or OSError that says why it does not."""
+        connection = await self._connect()
+        try:
+            await self._subscribe(connection)
+        finally:
+            await connection.close()
+
+    async def _connect(self) -> psycopg.AsyncConnection:
+        return await psycopg.AsyncConnection.connect(
             self._conninfo, autocommit=True, connect_timeout=5, application_name=self._name, **KEEPALIVES
         )
+
+    async def _listen(self) -> None:
+        connection = await self._connect()
         try:
             await self._subscribe(connection)
             self.connected = True

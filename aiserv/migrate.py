@@ -128,7 +128,7 @@ def outdated(files: dict[str, SqlFile], installed: dict[str, Installed]) -> list
     After a migration all others run again, because it may have dropped what they made. Without one a function is
     replaced without a lock on any table. The schema itself, and who may do what, come with every change.
     """
-    if any(_numbers(file.version) > _numbers(__version__) for file in installed.values() if file.version):
+    if any(numbers(file.version) > numbers(__version__) for file in installed.values() if file.version):
         logger.warning("a newer version of aiserv has installed the schema: it is left as it is")
         return []
     newer = sorted(name for name in installed if name.startswith("migrations/") and name not in files)
@@ -148,7 +148,8 @@ def outdated(files: dict[str, SqlFile], installed: dict[str, Installed]) -> list
     return [name for name in files if name in changed or name in ALWAYS] if changed else []
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """A version, to be compared."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 

@@ -99,6 +99,7 @@ insert into aiserv.installed (file) values
 \ir functions/batch_with_key.sql
 \ir functions/cancel_job.sql
 \ir functions/cancel_jobs.sql
+\ir functions/check_installation.sql
 \ir functions/check_job_version.sql
 \ir functions/check_queue_version.sql
 \ir functions/claim_jobs.sql
@@ -112,6 +113,10 @@ insert into aiserv.installed (file) values
 \ir functions/get_job.sql
 \ir functions/heartbeat_job.sql
 \ir functions/heartbeat_jobs.sql
+\ir functions/inspect_rights.sql
+\ir functions/inspect_server.sql
+\ir functions/inspect_upkeep.sql
+\ir functions/inspect_work.sql
 \ir functions/installed_files.sql
 \ir functions/is_batch_of.sql
 \ir functions/job_json.sql

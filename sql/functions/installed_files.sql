@@ -1,5 +1,5 @@
 create or replace function aiserv.installed_files()
-returns setof text
+returns setof aiserv.installed
 language plpgsql
 stable
 security definer
@@ -7,8 +7,8 @@ set search_path = ''
 as $$
 begin
     return query
-    select installed.file from aiserv.installed as installed order by installed.file;
+    select installed.* from aiserv.installed as installed order by installed.file;
 end;
 $$;
 
-comment on function aiserv.installed_files is 'The files of sql/ that this schema was made of: how a server finds out whether it fits.';
+comment on function aiserv.installed_files is 'The files of sql/ that this schema was made of, as they were then: how a server finds out whether it fits.';

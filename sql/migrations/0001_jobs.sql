@@ -223,3 +223,11 @@ create type aiserv._filter as (
     created_after  timestamptz,
     created_before timestamptz
 );
+
+-- What a look at an installation finds: ok, warning or problem, and what to do.
+create type aiserv.finding as (
+    topic  text,
+    status text,
+    detail text,
+    advice text
+);

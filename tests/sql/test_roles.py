@@ -68,6 +68,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "next_wake": {},
     "seconds_until": {"moment": None},
     "installed_files": {},
+    "check_installation": {"patience": "1 minute"},
     "new_id": {},
     "time_text": {"moment": None},
     "merge_jobs": {"defaults": "{}", "item": "{}"},

@@ -1,0 +1,69 @@
+"""How a schema differs from the files that it should be made of."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from aiserv import __version__
+from aiserv.migrate import SqlFile, numbers
+from aiserv.queries.installation import Finding, InstalledFile, Routine
+
+MIGRATE: Final = "Run aiserv migrate."
+_NAME: Final = re.compile(r"^create or replace function aiserv\.(\w+)\(", re.MULTILINE)
+_SETTING: Final = re.compile(r"^set (\w+) = (\S+)$", re.MULTILINE)
+MOST_NAMED: Final = 5
+
+
+def drift(
+    files: Mapping[str, SqlFile], installed: Iterable[InstalledFile], routines: Iterable[Routine]
+) -> list[Finding]:
+    """What differs: files not installed or changed since, and functions that somebody changed by hand."""
+    by_name = {file.name: file for file in installed}
+    newer = sorted({file.version for file in by_name.values() if file.version and is_newer(file.version)})
+    if newer:
+        detail = f"installed by version {newer[-1]}; this is {__version__}"
+        return [Finding("schema", "warning", detail, "Look with the version that installed it.")]
+    by_psql = not any(file.checksum for file in by_name.values())
+    missing = [name for name, file in files.items() if name not in by_name and (file.runs_once or not by_psql)]
+    changed = [
+        name for name, file in files.items() if name in by_name and by_name[name].checksum not in {None, file.checksum}
+    ]
+    if missing or changed:
+        return [Finding("schema", "problem", f"not up to date: {_some([*missing, *changed])}", MIGRATE)]
+    return [Finding("schema", "ok", f"{len(files)} files, as of version {__version__}"), _by_hand(files, routines)]
+
+
+def is_newer(version: str) -> bool:
+    return numbers(version) > numbers(__version__)
+
+
+def _by_hand(files: Mapping[str, SqlFile], routines: Iterable[Routine]) -> Finding:
+    known = list(routines)
+    times = Counter(routine.name for routine in known)
+    meant = {routine.name: (file, routine) for file in files.values() if (routine := _routine(file))}
+    found = {routine.name: routine for routine in known}
+    changed = sorted(file.name for name, (file, routine) in meant.items() if found.get(name) != routine)
+    foreign = sorted(name for name in times if name not in meant or times[name] > 1)
+    if changed:
+        advice = "Run these files of sql/ with psql, or say in a change of them what you need."
+        return Finding("functions", "problem", f"changed by hand: {_some(changed)}", advice)
+    if foreign:
+        advice = "Drop them, or keep yours in a schema of your own: an update may meet them."
+        return Finding("functions", "warning", f"not of aiserv: {_some(foreign)}", advice)
+    return Finding("functions", "ok", "as in the files")
+
+
+def _routine(file: SqlFile) -> Routine | None:
+    """The function that a file defines, as the catalog shows it."""
+    named = _NAME.search(file.text)
+    if named is None:
+        return None
+    head, body, _ = file.text.split("$$", 2)
+    settings = [f"{name}={value.replace(chr(39), chr(34))}" for name, value in _SETTING.findall(head)]
+    return Routine(named[1], body, "\nsecurity definer\n" in head, settings)
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

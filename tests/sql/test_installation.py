@@ -1,0 +1,221 @@
+"""check_installation: every finding is provoked, and gone when its cause is."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from aiserv.migrate import migrate
+from tests.conftest import administrator, url_of
+from tests.sql.calls import Connect, Db, call, create, in_state, let_lease_run_out, one
+
+ROWS = """
+insert into aiserv.delta (minute, owner_service, task_type, model_profile)
+select now(), 'a', 'b', 'c' from generate_series(1, 100001)
+"""
+# A page of the queue each, of a million.
+NOTIFY = "select count(pg_notify('x', number || repeat('x', 7800))) from generate_series(1, 11000) as number"
+
+
+def finding(db: Db, topic: str, patience: str = "5 minutes") -> tuple[str, str]:
+    """Status and detail of a topic, after a look at the shape of all."""
+    found = call(db, "check_installation", patience=patience)
+    assert all(row["status"] in {"ok", "warning", "problem"} for row in found)
+    assert all((row["advice"] is None) == (row["status"] == "ok") for row in found)
+    assert all(row["detail"] for row in found)
+    (row,) = [row for row in found if row["topic"] == topic]
+    return row["status"], row["detail"]
+
+
+@pytest.fixture
+def quiet_autovacuum(db: Db) -> Iterator[None]:
+    db.execute("alter system set autovacuum = off")
+    db.execute("select pg_reload_conf()")
+    yield
+    db.execute("alter system reset autovacuum")
+    db.execute("select pg_reload_conf()")
+
+
+def test_a_new_installation_has_no_problem_of_its_own(db: Db) -> None:
+    # How the server of the tests is set is its own business.
+    known = {"durability", "commit", "role"}
+    wrong = {row["topic"] for row in call(db, "check_installation") if row["status"] != "ok"}
+
+    assert wrong <= known
+
+
+def test_a_service_may_ask(connect: Connect) -> None:
+    service = connect(options="-c role=aiserv_service")
+
+    assert finding(service, "role") == ("ok", "connected as aiserv_service")
+    assert finding(service, "unserved")[0] == "ok"
+
+
+def test_a_superuser_has_too_much_power(db: Db, connect: Connect) -> None:
+    status, detail = finding(db, "role")
+    assert (status, detail.endswith(", a superuser")) == ("warning", True)
+    owner = connect(options="-c role=aiserv_owner")
+    assert finding(owner, "role")[1] == "connected as aiserv_owner, who may act as the owner of the schema"
+
+
+@pytest.mark.parametrize(("value", "status"), [("on", "ok"), ("off", "problem"), ("local", "ok")])
+def test_commits_must_wait_for_the_disk(connect: Connect, value: str, status: str) -> None:
+    assert finding(connect(options=f"-c synchronous_commit={value}"), "commit")[0] == status
+
+
+def test_fsync_must_be_on(db: Db) -> None:
+    fsync = db.execute("show fsync").fetchone()
+    assert fsync
+
+    assert finding(db, "durability")[0] == ("ok" if fsync["fsync"] == "on" else "problem")
+
+
+def test_autovacuum_must_be_on(quiet_autovacuum: None, connect: Connect) -> None:
+    # A setting is read between two statements.
+    assert finding(connect(), "autovacuum")[0] == "problem"
+
+
+def test_the_encoding_must_know_all_letters(postgres: str) -> None:
+    with administrator(postgres) as admin:
+        admin.execute(
+            "create database aiserv_ascii template template0 encoding 'SQL_ASCII' locale 'C' locale_provider libc"
+        )
+        try:
+            migrate(url_of(postgres, "aiserv_ascii"))
+            with psycopg.connect(url_of(postgres, "aiserv_ascii")) as ascii_db:
+                found = ascii_db.execute(
+                    "select status from aiserv.check_installation() where topic = 'encoding'"
+                ).fetchone()
+            assert found == (b"problem",)
+        finally:
+            admin.execute("drop database aiserv_ascii with (force)")
+
+
+def test_connections_must_not_run_out(db: Db, connect: Connect) -> None:
+    limit = db.execute("show max_connections").fetchone()
+    assert limit
+    assert finding(db, "connections")[0] == "ok"
+
+    for _ in range(int(0.85 * int(limit["max_connections"]))):
+        connect()
+
+    assert finding(db, "connections")[0] == "warning"
+
+
+def test_an_old_transaction_is_named(db: Db, connect: Connect) -> None:
+    other = connect(application_name="forgotten")
+    other.execute("begin")
+    other.execute("select 1")
+
+    status, detail = finding(db, "transactions", patience="0")
+    assert (status, "(forgotten)" in detail) == ("warning", True)
+    other.execute("commit")
+    assert "(forgotten)" not in finding(db, "transactions", patience="0")[1]
+
+
+def test_hidden_transactions_are_not_called_none(connect: Connect) -> None:
+    assert "grant pg_read_all_stats" in finding(connect(options="-c role=aiserv_service"), "transactions")[1]
+
+
+def test_a_replication_slot_without_a_reader_is_named(db: Db) -> None:
+    db.execute("select pg_create_physical_replication_slot('aiserv_left_behind')")
+    try:
+        assert finding(db, "replication_slots") == ("warning", "without a reader: aiserv_left_behind")
+    finally:
+        db.execute("select pg_drop_replication_slot('aiserv_left_behind')")
+
+
+def test_dead_rows_are_counted(db: Db, quiet_autovacuum: None) -> None:
+    with db.transaction(force_rollback=True):
+        db.execute(ROWS)
+    db.execute("select pg_stat_force_next_flush()")
+
+    status, detail = finding(db, "dead_rows")
+
+    assert (status, "of aiserv.delta" in detail) == ("warning", True)
+
+
+def test_a_listener_that_does_not_read_holds_the_queue(db: Db, connect: Connect) -> None:
+    hung = connect()
+    hung.execute("listen x")
+    hung.execute("begin")
+    hung.execute("select 1")
+
+    db.execute(NOTIFY)
+
+    assert finding(db, "notifications")[0] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("given", "detail"),
+    [
+        ("grant execute on function aiserv.get_job to public", "execute on aiserv.get_job to public"),
+        ("grant execute on function aiserv._fold to aiserv_service", "execute on aiserv._fold to aiserv_service"),
+        ("grant update on aiserv.job to aiserv_service", "update on aiserv.job to aiserv_service"),
+        ("grant select on aiserv.job to aiserv_readonly", "select on aiserv.job to aiserv_readonly"),
+        ("grant select on aiserv.jobs to public", "select on aiserv.jobs to public"),
+        ("grant create on schema aiserv to aiserv_service", "create on schema aiserv to aiserv_service"),
+        ("grant usage on schema aiserv to public", "usage on schema aiserv to public"),
+    ],
+)
+def test_a_grant_that_is_too_much_is_named(db: Db, given: str, detail: str) -> None:
+    db.execute(given.encode())
+
+    assert finding(db, "grants") == ("problem", detail)
+
+
+def test_a_guard_that_is_off_is_named(db: Db) -> None:
+    db.execute("alter table aiserv.job disable trigger user")
+    db.execute("update pg_index set indisvalid = false where indexrelid = 'aiserv.job_by_owner'::regclass")
+
+    status, detail = finding(db, "switched_off")
+
+    assert status == "problem"
+    assert "index aiserv.job_by_owner" in detail
+    assert "on aiserv.job" in detail
+
+
+def test_leases_that_nobody_recovers_are_counted(db: Db) -> None:
+    let_lease_run_out(db, in_state(db, "running"))
+    assert finding(db, "leases")[0] == "ok"
+
+    db.execute("update aiserv.lease set lease_expires_at = lease_expires_at - interval '1 minute'")
+
+    assert finding(db, "leases") == ("problem", "1 over for more than 10 seconds and not recovered")
+
+
+def test_due_work_without_a_live_worker_is_named(db: Db) -> None:
+    create(db, delay="1 day")
+    assert finding(db, "unserved")[0] == "ok"
+
+    create(db)
+
+    assert finding(db, "unserved") == ("problem", "1 due jobs of qwen, chat")
+    call(db, "touch_worker", worker_id="w")
+    assert finding(db, "unserved")[0] == "ok"
+
+
+def test_a_paused_queue_is_named(db: Db) -> None:
+    call(db, "pause_queue", model_profile="qwen", pause_reason="release")
+
+    assert finding(db, "paused") == ("warning", "qwen, release")
+    call(db, "resume_queue", model_profile="qwen")
+    assert finding(db, "paused")[0] == "ok"
+
+
+def test_a_provider_in_trouble_is_named(db: Db) -> None:
+    job = create(db)
+    (held,) = call(db, "claim_jobs", worker_id="w")
+    one(
+        db,
+        "report_provider",
+        provider="qwen",
+        category="unauthorized",
+        message="no",
+        job_id=job["id"],
+        attempt=held["attempt"],
+    )
+
+    status, detail = finding(db, "troubled_providers")
+
+    assert (status, detail.startswith("qwen: unauthorized since ")) == ("warning", True)
