@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import anyio
 from aiohttp import BodyPartReader, web
 from pydantic import JsonValue
 
-from tests.providers import Answer
+from tests.providers import Answer, FakeServer
 from tests.workers.audio.recordings import Word, heard_in, seconds_of, shape_of, utterances_in
 
 MAX_FILE = 25 * 1024 * 1024  # VLLM_MAX_AUDIO_CLIP_FILESIZE_MB
@@ -39,20 +38,13 @@ Handler: TypeAlias = Callable[[Asked], Awaitable[web.Response]]
 
 
 @dataclass
-class AudioProvider:
+class AudioProvider(FakeServer):
     """A server that remembers what it was asked, and answers by route; `instead` is what it does in place of it."""
 
     routes: Mapping[tuple[str, str], Handler]
-    url: str = ""
     asked: list[Asked] = field(default_factory=list)
-    in_progress: int = 0
-    most_at_once: int = 0
     instead: Answer | None = None
     """For requests that bring a recording."""
-
-    def __post_init__(self) -> None:
-        self._changed = anyio.Event()
-        self._disconnects = 0
 
     @property
     def heard(self) -> list[Asked]:
@@ -61,43 +53,19 @@ class AudioProvider:
 
     async def called(self, times: int = 1) -> None:
         """Wait until so many recordings have come."""
-        await self._until(lambda: len(self.heard) >= times)
+        await self.until(lambda: len(self.heard) >= times)
 
-    async def disconnected(self, times: int = 1) -> None:
-        """Wait until so many clients have left before their answer was complete."""
-        await self._until(lambda: self._disconnects >= times)
-
-    async def idle(self) -> None:
-        await self._until(lambda: self.in_progress == 0)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.in_progress += 1
-        self.most_at_once = max(self.most_at_once, self.in_progress)
-        try:
-            asked = await _asked(request)
-            self.asked.append(asked)
-            self._notify()
-            if self.instead is not None and asked.audio:
-                return await self.instead.reply(request)
-            handler = self.routes.get((asked.method, asked.path))
-            if handler is None:
-                exists = any(path == asked.path for _, path in self.routes)
-                return _json({"detail": "Method Not Allowed" if exists else "Not Found"}, status=405 if exists else 404)
-            return await handler(asked)
-        except (anyio.get_cancelled_exc_class(), ConnectionError):
-            self._disconnects += 1
-            raise
-        finally:
-            self.in_progress -= 1
-            self._notify()
-
-    async def _until(self, is_true: Callable[[], bool]) -> None:
-        while not is_true():
-            await self._changed.wait()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+    async def reply(self, request: web.Request) -> web.StreamResponse:
+        asked = await _asked(request)
+        self.asked.append(asked)
+        self.notify()
+        if self.instead is not None and asked.audio:
+            return await self.instead.reply(request)
+        handler = self.routes.get((asked.method, asked.path))
+        if handler is None:
+            exists = any(path == asked.path for _, path in self.routes)
+            return _json({"detail": "Method Not Allowed" if exists else "Not Found"}, status=405 if exists else 404)
+        return await handler(asked)
 
 
 @asynccontextmanager
@@ -109,17 +77,8 @@ async def serving(routes: Mapping[tuple[str, str], Handler], *, described: bool 
         return _json({"openapi": "3.1.0", "paths": paths})
 
     provider = AudioProvider({**routes, ("GET", "/openapi.json"): openapi} if described else routes)
-    app = web.Application(client_max_size=1024**3)
-    app.router.add_route("*", "/{path:.*}", provider.handle)
-    # Handlers are cancelled when their client leaves: that is how `disconnected` knows.
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        provider.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with provider.listening():
         yield provider
-    finally:
-        await runner.cleanup()
 
 
 Says: TypeAlias = Callable[[list[Word]], str]

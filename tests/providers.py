@@ -1,10 +1,12 @@
-"""Providers for tests: a small OpenAI-compatible server that answers as the test says."""
+"""Servers for tests that answer as the test says, among them a small OpenAI-compatible provider."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from pathlib import Path
+from typing import Self, TypeAlias
 
 import anyio
 from aiohttp import web
@@ -17,7 +19,7 @@ USAGE = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
 
 @dataclass(frozen=True)
 class Answer:
-    """What the provider does with a call; `reads` says whether it reads the request's body."""
+    """What a server does with a call; `reads` says whether it reads the request's body."""
 
     reply: Reply
     reads: bool = True
@@ -35,18 +37,88 @@ class Received:
 
 
 @dataclass
-class FakeProvider:
-    """A provider whose next answers are set by `answers`, and that remembers what it was asked."""
+class FakeServer(ABC):
+    """A server at `url` that counts calls in progress, open connections, and clients that left early."""
 
-    base_url: str = ""
-    requests: list[Received] = field(default_factory=list)
-    in_progress: int = 0
+    url: str = field(default="", kw_only=True)
+    in_progress: int = field(default=0, kw_only=True)
     """Calls that came and are not answered yet."""
+    most_at_once: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        self._answers: list[Answer] = [content("Hello.")]
         self._changed = anyio.Event()
         self._disconnects = 0
+        app = web.Application(client_max_size=1024**3)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # Handlers are cancelled when their client leaves: that is how `disconnected` knows.
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+
+    @abstractmethod
+    async def reply(self, request: web.Request) -> web.StreamResponse:
+        """Remember what was asked, `notify`, and answer."""
+
+    @property
+    def connections(self) -> int:
+        """How many sockets are open."""
+        return len(self._runner.server.connections) if self._runner.server else 0
+
+    @asynccontextmanager
+    async def listening(self, port: int = 0, *, unix: Path | None = None) -> AsyncIterator[Self]:
+        """The server, while it listens on a port or on a unix socket."""
+        await self._runner.setup()
+        try:
+            if unix:
+                await web.UnixSite(self._runner, str(unix)).start()
+            else:
+                await web.TCPSite(self._runner, "127.0.0.1", port).start()
+                self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+            yield self
+        finally:
+            await self._runner.cleanup()
+
+    async def disconnected(self, times: int = 1) -> None:
+        """Wait until so many clients have left before their answer was complete."""
+        await self.until(lambda: self._disconnects >= times)
+
+    async def idle(self) -> None:
+        """Wait until no call is in progress."""
+        await self.until(lambda: self.in_progress == 0)
+
+    async def until(self, is_true: Callable[[], bool]) -> None:
+        """Wait until something is true that `notify` tells of."""
+        while not is_true():
+            await self._changed.wait()
+
+    def notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.in_progress += 1
+        self.most_at_once = max(self.most_at_once, self.in_progress)
+        try:
+            return await self.reply(request)
+        except (anyio.get_cancelled_exc_class(), ConnectionError):
+            self._disconnects += 1
+            raise
+        finally:
+            self.in_progress -= 1
+            self.notify()
+
+
+@dataclass
+class FakeProvider(FakeServer):
+    """A provider whose next answers are set by `answers`, and that remembers what it was asked."""
+
+    requests: list[Received] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._answers: list[Answer] = [content("Hello.")]
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.url}/v1"
 
     @property
     def last(self) -> Received:
@@ -59,56 +131,21 @@ class FakeProvider:
 
     async def called(self, times: int = 1) -> None:
         """Wait until so many calls have come since the start."""
-        await self._until(lambda: len(self.requests) >= times)
+        await self.until(lambda: len(self.requests) >= times)
 
-    async def disconnected(self, times: int = 1) -> None:
-        """Wait until so many clients have left before their answer was complete."""
-        await self._until(lambda: self._disconnects >= times)
-
-    async def idle(self) -> None:
-        """Wait until no call is in progress."""
-        await self._until(lambda: self.in_progress == 0)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Record the request and give the next answer."""
+    async def reply(self, request: web.Request) -> web.StreamResponse:
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        self.in_progress += 1
-        try:
-            asked = await _json(request) if answer.reads else None
-            self.requests.append(_received(request, asked))
-            self._notify()
-            return await answer.reply(request)
-        except (anyio.get_cancelled_exc_class(), ConnectionError):
-            self._disconnects += 1
-            raise
-        finally:
-            self.in_progress -= 1
-            self._notify()
-
-    async def _until(self, is_true: Callable[[], bool]) -> None:
-        while not is_true():
-            await self._changed.wait()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        asked = await _json(request) if answer.reads else None
+        self.requests.append(_received(request, asked))
+        self.notify()
+        return await answer.reply(request)
 
 
 @asynccontextmanager
 async def fake_provider(port: int = 0) -> AsyncIterator[FakeProvider]:
     """A provider that listens at `base_url`, and says "Hello." until told otherwise."""
-    provider = FakeProvider()
-    app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_route("*", "/{path:.*}", provider.handle)
-    # Handlers are cancelled when their client leaves: that is how `disconnected` knows.
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        provider.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    async with FakeProvider().listening(port) as provider:
         yield provider
-    finally:
-        await runner.cleanup()
 
 
 def content(

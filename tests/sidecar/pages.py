@@ -9,41 +9,28 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from tests.providers import Answer, refuses
+from tests.providers import Answer, FakeServer, refuses
 
 
 @dataclass
-class FakeServer:
-    """A server at `url`; what it answers at a path may change at any time, and it remembers what it was asked."""
+class PageServer(FakeServer):
+    """A server whose answers at a path may change at any time, and that remembers what it was asked."""
 
     pages: dict[str, Answer]
-    url: str = ""
     asked: list[str] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def reply(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path_qs)
         self.headers.append(request.headers)
         return await self.pages.get(request.path, refuses(404, {"detail": "Not Found"})).reply(request)
 
 
 @asynccontextmanager
-async def fake_server(pages: Mapping[str, Answer], *, unix: Path | None = None) -> AsyncIterator[FakeServer]:
+async def fake_server(pages: Mapping[str, Answer], *, unix: Path | None = None) -> AsyncIterator[PageServer]:
     """A server that has these pages, and 404 for all other paths."""
-    server = FakeServer(dict(pages))
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        if unix:
-            await web.UnixSite(runner, str(unix)).start()
-        else:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with PageServer(dict(pages)).listening(unix=unix) as server:
         yield server
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

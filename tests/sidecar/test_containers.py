@@ -11,7 +11,7 @@ import pytest
 from aiserv.sidecar.containers import Containers
 from aiserv.sidecar.sampler import SourceError
 from tests.providers import Answer, body, refuses
-from tests.sidecar.pages import FakeServer, fake_server
+from tests.sidecar.pages import PageServer, fake_server
 
 VLLM: dict[str, Any] = {
     "Id": "4c01db0b339c",
@@ -28,7 +28,7 @@ VLLM: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def docker(socket: Path, answer: Answer) -> AsyncIterator[FakeServer]:
+async def docker(socket: Path, answer: Answer) -> AsyncIterator[PageServer]:
     async with fake_server({"/containers/json": answer}, unix=socket) as server:
         yield server
 
