@@ -1,4 +1,4 @@
-"""Waking, claiming, and what becomes of attempts."""
+"""Waking and claiming."""
 
 from datetime import timedelta
 
@@ -8,9 +8,7 @@ import psycopg
 import pytest
 
 from aiserv.models import Job
-from tests.providers import fake_provider, hangs
-from tests.workers.chats import chat_at
-from tests.workers.running import Db, create, finished, heard, job, meddler, never, running, say_hello, until
+from tests.workers.running import Db, create, finished, heard, meddler, never, running, say_hello, until
 from workers.attempt import End
 from workers.executors import Outcome
 from workers.worker import Worker
@@ -143,135 +141,6 @@ async def test_a_full_worker_says_now_and_then_that_it_lives(
         assert len(worker.attempts) == 1
 
 
-async def test_a_cancel_closes_the_connection_to_the_provider_within_a_second(conninfo: str, db: Db) -> None:
-    async with fake_provider() as provider, chat_at(provider.base_url) as chat, running(conninfo, chat) as worker:
-        provider.answers(hangs())
-        job_id = create(db, {"user": "Hello?"})
-        await provider.called()
-
-        db.execute("select aiserv.cancel_job(%s)", [job_id])
-
-        with anyio.fail_after(1):
-            await provider.disconnected()
-        await until(lambda: worker.record.ends[End.LEASE_LOST] == 1)
-        assert job(db, job_id)["status"] == "cancelled"
-
-
-async def test_a_cancel_that_nobody_heard_closes_it_at_the_next_renewal(conninfo: str, db: Db) -> None:
-    lease = timedelta(seconds=1)
-    async with (
-        fake_provider() as provider,
-        chat_at(provider.base_url) as chat,
-        running(conninfo, chat, listen=None, lease=lease, poll_interval=0.1),
-    ):
-        provider.answers(hangs())
-        job_id = create(db, {"user": "Hello?"})
-        await provider.called()
-
-        db.execute("select aiserv.cancel_job(%s)", [job_id])
-
-        with anyio.fail_after(2):
-            await provider.disconnected()
-
-
-async def test_a_cancel_while_the_job_is_on_its_way_to_the_worker_stops_it(conninfo: str, db: Db) -> None:
-    async def cancel() -> None:
-        await heard(worker, lambda: db.execute("select aiserv.cancel_job(%s)", [job_id]))
-
-    async with running(conninfo, never) as worker:
-        meddler(worker.database).after_claim = cancel
-        job_id = create(db)
-
-        await until(lambda: worker.record.ends[End.LEASE_LOST] == 1)
-
-
-async def test_a_cancel_while_leases_are_renewed_stops_the_job(conninfo: str, db: Db) -> None:
-    async def cancel() -> None:
-        await heard(worker, lambda: db.execute("select aiserv.cancel_job(%s)", [job_id]))
-
-    async with running(conninfo, never) as worker:
-        job_id = create(db)
-        await until(lambda: worker.attempts)
-        meddler(worker.lease_database).after_renewal = cancel
-        db.execute("select pg_notify('aiserv_cancelled', %s)", [str(job_id)])
-
-        await until(lambda: worker.record.ends[End.LEASE_LOST] == 1)
-
-
-async def test_the_result_of_a_lost_lease_is_dropped(conninfo: str, db: Db) -> None:
-    may_end = anyio.Event()
-
-    async def late(_job: Job) -> Outcome:
-        await may_end.wait()
-        return Outcome("late", None)
-
-    async with running(conninfo, late, listen=None, poll_interval=0.1) as worker:
-        job_id = create(db)
-        await until(lambda: worker.attempts)
-        worker.draining = True  # it shall not take the job again
-        db.execute("update aiserv.lease set lease_expires_at = now() - interval '1 hour'")
-        db.execute("select aiserv.recover_jobs()")
-        db.execute("select aiserv.claim_jobs('worker-2')")
-
-        may_end.set()
-
-        await until(lambda: worker.record.ends[End.LEASE_LOST] == 1)
-        assert worker.record.last_error == "JL409"
-        held = job(db, job_id)
-        assert (held["status"], held["attempt"], held["worker_id"]) == ("running", 2, "worker-2")
-
-
-async def test_a_lease_that_is_over_but_not_taken_still_counts(conninfo: str, db: Db) -> None:
-    may_end = anyio.Event()
-
-    async def late(_job: Job) -> Outcome:
-        await may_end.wait()
-        return Outcome("in time", None)
-
-    async with running(conninfo, late, slots=1) as worker:
-        job_id = create(db)
-        await until(lambda: worker.attempts)
-        db.execute("update aiserv.lease set lease_expires_at = now() - interval '1 hour'")
-
-        may_end.set()
-
-        assert (await finished(db, job_id))["result"] == "in time"
-
-
-async def test_a_job_retried_while_it_runs_is_run_again_by_the_same_worker(conninfo: str, db: Db) -> None:
-    async def hang_at_first(given: Job) -> Outcome:
-        return await (never if given.attempt == 1 else say_hello)(given)
-
-    async with running(conninfo, hang_at_first) as worker:
-        job_id = create(db)
-        await until(lambda: worker.attempts)
-
-        db.execute("select aiserv.retry_job(%s)", [job_id])
-
-        assert (await finished(db, job_id))["attempt"] == 2
-        await until(lambda: worker.record.ends == {End.LEASE_LOST: 1, End.COMPLETED: 1})
-        assert worker.attempts == {}
-
-
-async def test_a_run_that_does_not_stop_cannot_answer_for_its_successor(conninfo: str, db: Db) -> None:
-    may_end = anyio.Event()
-
-    async def stubborn_at_first(given: Job) -> Outcome:
-        with anyio.CancelScope(shield=given.attempt == 1):
-            await may_end.wait()
-        return Outcome(given.attempt, None)
-
-    async with running(conninfo, stubborn_at_first) as worker:
-        job_id = create(db)
-        await until(lambda: worker.attempts)
-        db.execute("select aiserv.retry_job(%s)", [job_id])
-        await until(lambda: len(worker.attempts) == 2)
-
-        may_end.set()
-
-        assert (await finished(db, job_id))["result"] == 2
-
-
 async def test_a_claim_that_fails_is_tried_again(conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.worker.ERROR_SECONDS", 0.01)
     errors = iter([psycopg.OperationalError("gone"), psycopg.errors.UndefinedFunction(), psycopg.InterfaceError()])
@@ -287,69 +156,3 @@ async def test_a_claim_that_fails_is_tried_again(conninfo: str, db: Db, monkeypa
 
         await until(lambda: next(errors, "all raised") == "all raised")
         assert (await finished(db, create(db)))["status"] == "completed"
-
-
-async def test_a_draining_worker_claims_no_more_and_ends_with_its_last_attempt(conninfo: str, db: Db) -> None:
-    may_end = anyio.Event()
-
-    async def slow(_job: Job) -> Outcome:
-        await may_end.wait()
-        return Outcome("done", None)
-
-    async with running(conninfo, slow) as worker:
-        job_id = create(db)
-        await until(lambda: worker.attempts)
-
-        worker.drain()
-        late = create(db)
-        may_end.set()
-
-        assert (await finished(db, job_id))["result"] == "done"
-        await until(lambda: not worker.attempts)
-        assert job(db, late)["attempt"] == 0
-
-
-async def test_leases_are_renewed_while_draining(conninfo: str, db: Db) -> None:
-    async with running(conninfo, never, lease=timedelta(seconds=1)) as worker:
-        job_id = create(db)
-        await until(lambda: worker.attempts)
-        worker.drain()
-        before = job(db, job_id)["lease_expires_at"]
-
-        # PostgreSQL shows a renewal a moment before the worker has heard of it.
-        await until(lambda: worker.attempts[job_id, 1].lease_expires_at > before)
-        assert job(db, job_id)["lease_expires_at"] > before
-
-
-async def test_what_still_runs_when_the_time_is_over_is_given_back(conninfo: str, db: Db) -> None:
-    async with running(conninfo, never) as worker:
-        job_id = create(db)
-        await until(lambda: worker.attempts)
-
-        worker.drain()
-        worker.release_all()
-
-        await until(lambda: worker.record.ends[End.RELEASED] == 1)
-        assert job(db, job_id)["status"] == "pending"
-        (attempt,) = db.execute("select outcome from aiserv.list_attempts(%s)", [job_id]).fetchall()
-        assert attempt["outcome"] == "released"
-
-
-async def test_a_claim_under_way_when_draining_begins_gives_its_jobs_back(conninfo: str, db: Db) -> None:
-    executed = []
-
-    async def note(given: Job) -> Outcome:
-        await anyio.lowlevel.checkpoint()
-        executed.append(given)
-        return Outcome(None, None)
-
-    async def drain() -> None:
-        worker.drain()
-
-    async with running(conninfo, note) as worker:
-        meddler(worker.database).after_claim = drain
-        job_id = create(db)
-
-        await until(lambda: worker.record.ends[End.RELEASED] == 1)
-        assert job(db, job_id)["status"] == "pending"
-        assert executed == []
