@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, JsonValue
+from pydantic.config import JsonDict
 
 from aiserv.fields import (
     FLAG_FROM_TEXT,
@@ -46,16 +47,16 @@ class ListJobs(Filter):
     include_total: Annotated[bool, FLAG_FROM_TEXT] = False
 
 
-def _ways_not_to_be_empty() -> list[JsonValue]:
-    conditions: list[JsonValue] = [{"required": [name]} for name in Filter.model_fields]
-    return [{"required": ["all"], "properties": {"all": {"const": True}}}, *conditions]
+def _refuse_empty(schema: JsonDict) -> None:
+    """Say in the schema what is_empty finds: neither "all" nor any condition. Generators of clients pass by a `not`."""
+    absent: list[JsonValue] = [{"not": {"required": [name]}} for name in Filter.model_fields]
+    schema["not"] = {"properties": {"all": {"const": False}}, "allOf": absent}
 
 
 class BulkFilter(Filter):
     """Which jobs a verb is for. Without any condition it must say that all are meant."""
 
-    # What is_empty finds, for clients.
-    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(anyOf=_ways_not_to_be_empty()))
+    model_config = ConfigDict(json_schema_extra=_refuse_empty)
 
     limit: Given[Annotated[int, Field(ge=1, le=2**31 - 1)]] = None
     all: bool = False

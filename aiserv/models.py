@@ -105,7 +105,7 @@ class CreateJobs(NewJob):
     """A batch: items go over `defaults`, which go over the fields beside `jobs`."""
 
     defaults: NewJob = NewJob()
-    jobs: Annotated[list[CreateJob], Field(min_length=1, max_length=100_000)]
+    jobs: Annotated[list[NewJob], Field(min_length=1, max_length=100_000)]
 
 
 class Waited(Request):
@@ -159,7 +159,7 @@ class ClaimJobs(Request):
     model_profiles: Annotated[list[Name], Field(max_length=1000)] | None = None
     limit: Annotated[int, Field(ge=0, le=1000)] = 1
     lease: Lease | None = None
-    wait: ClaimWait = timedelta(0)
+    wait: ClaimWait = Field(default=timedelta(0), json_schema_extra={"default": "0s"})
     claim_id: Name | None = None
     settle: Annotated[list[Settle], Field(max_length=1000)] = []
 
