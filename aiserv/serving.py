@@ -4,25 +4,37 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import anyio
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiserv.problems import Problem
 from aiserv.wake import Wake
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 BACKLOG: Final = 1024
-# For a connection without a request, and for the head of one to arrive.
-IDLE_SECONDS: Final = 75.0
 SERVER_ERROR: Final = 500
 # For slow readers to take the last bytes of their answers.
 CLOSING_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How many seconds a client may take: `idle` until the head of its next request is there, `body` to send one."""
+
+    idle: float = 75.0
+    body: float = 60.0
+
+
+USUAL_DEADLINES: Final = Deadlines()
 
 
 class ServingError(Exception):
@@ -31,7 +43,12 @@ class ServingError(Exception):
 
 @asynccontextmanager
 async def serving(
-    application: web.Application, host: str, port: int, *, shutdown_timeout: timedelta
+    application: web.Application,
+    host: str,
+    port: int,
+    *,
+    shutdown_timeout: timedelta,
+    deadlines: Deadlines = USUAL_DEADLINES,
 ) -> AsyncIterator[int]:
     """The port at which the application is served until the end of the block.
 
@@ -46,7 +63,7 @@ async def serving(
         shutdown_timeout=CLOSING_SECONDS,
         max_line_size=MAX_HEAD_BYTES,
         max_field_size=MAX_HEAD_BYTES,
-        keepalive_timeout=IDLE_SECONDS,
+        keepalive_timeout=deadlines.idle,
         # aiohttp takes a stream that breaks off for a whole one: who reads bodies decompresses them.
         auto_decompress=False,
     )
@@ -73,6 +90,25 @@ def problem_response(problem: Problem, request_id: str) -> web.Response:
         content_type="application/problem+json",
         headers={"Cache-Control": "no-store", "X-Request-Id": request_id, **problem.headers},
     )
+
+
+@dataclass
+class _HeldBody:
+    """A body that its client holds back until it is told to continue: RFC 9110, section 10.1.1."""
+
+    is_held: bool = True
+
+
+_HELD: Final = web.RequestKey("held", _HeldBody)
+
+
+async def ask_for_body(request: web.Request) -> None:
+    """Tell the client to send its body, if it waits for that: then nobody sends what would be refused by its head."""
+    held = request.get(_HELD)
+    if held is not None and held.is_held:
+        held.is_held = False
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # nothing of the answer has been sent
 
 
 class _InFlight:
@@ -126,6 +162,11 @@ class _RequestHandler(web.RequestHandler):
         # What aiohttp refuses before the middlewares, as an expectation that nobody can meet.
         if isinstance(resp, HTTPException):
             resp = problem_response(Problem("invalid_request", resp.text or resp.reason), uuid4().hex)
+        held = request.get(_HELD)
+        if held is not None and held.is_held:
+            # Nothing to read away for; and whether the body follows all the same, nobody knows.
+            self._lingering_time = 0.0
+            resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
 
@@ -138,4 +179,17 @@ class _Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         # aiohttp has no public way to choose the class of request handlers.
         server = await super()._make_server()
-        return _Server(server.request_handler, request_factory=server.request_factory, **self._kwargs)
+
+        def make_request(message: RawRequestMessage, *arguments: Any) -> web.BaseRequest:  # noqa: ANN401 - aiohttp's own
+            # Left to itself aiohttp says "continue" before it asks anybody, to unknown paths, too.
+            expects = message.headers.get("Expect", "").lower() == "100-continue"
+            if expects:
+                headers = CIMultiDict(message.headers)
+                headers.popall("Expect")
+                message = message._replace(headers=CIMultiDictProxy(headers))
+            request = server.request_factory(message, *arguments)
+            if expects and request.version >= HttpVersion11:
+                request[_HELD] = _HeldBody()
+            return request
+
+        return _Server(server.request_handler, request_factory=make_request, **self._kwargs)

@@ -15,6 +15,7 @@ from aiserv.api.app_keys import (
     CLAIM_LEASE,
     CLAIMS,
     DATABASE,
+    DEADLINES,
     EVENTS,
     FINISHED,
     INFRA,
@@ -36,6 +37,7 @@ from aiserv.metrics import ServerMetrics
 from aiserv.probes import database_readiness, probe_routes
 from aiserv.problems import unavailable
 from aiserv.providers_status import ProvidersStatus
+from aiserv.serving import USUAL_DEADLINES, Deadlines
 from aiserv.tokens import Tokens
 
 logger = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Server:
     tokens: Tokens = field(default_factory=Tokens)
     max_body: int = 16 * 1024 * 1024
     max_batch_body: int = 64 * 1024 * 1024
+    deadlines: Deadlines = USUAL_DEADLINES
     stopping: bool = field(default=False, init=False)
     finished: FinishedJobs = field(init=False)
     events: Events = field(init=False)
@@ -117,6 +120,7 @@ class Server:
         app[METRICS] = self.metrics
         app[CLAIM_LEASE] = self.claim_lease
         app[MAX_BATCH_BODY] = self.max_batch_body
+        app[DEADLINES] = self.deadlines
         app.add_routes(probe_routes(self.metrics.registry, self.readiness, self._refresh))
         app.add_routes(document_routes(TABLE))
         app.add_routes([route.definition() for route in TABLE])

@@ -12,6 +12,7 @@ from aiserv.database import Database
 from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics
 from aiserv.providers_status import ProvidersStatus
+from aiserv.serving import Deadlines
 from aiserv.tokens import Caller
 
 DATABASE: Final = web.AppKey("database", Database)
@@ -23,6 +24,8 @@ INFRA: Final = web.AppKey("infra", InfraStatus)
 METRICS: Final = web.AppKey("metrics", ServerMetrics)
 # What a claim over HTTP gets that asks for no lease of its own.
 CLAIM_LEASE: Final = web.AppKey("claim_lease", timedelta)
+# How long clients may take.
+DEADLINES: Final = web.AppKey("deadlines", Deadlines)
 # Bytes of a body, as sent and after decompression.
 MAX_BATCH_BODY: Final = web.AppKey("max_batch_body", int)
 # Set for every request to the API.

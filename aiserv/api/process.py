@@ -12,7 +12,7 @@ from aiserv.infra import InfraStatus
 from aiserv.listener import Listener
 from aiserv.metrics import ServerMetrics
 from aiserv.providers_status import ProvidersStatus, work_of
-from aiserv.serving import serving
+from aiserv.serving import USUAL_DEADLINES, Deadlines, serving
 from aiserv.settings import Settings
 from aiserv.sweeper import Sweeper
 from aiserv.tokens import Tokens
@@ -21,7 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 async def serve(
-    settings: Settings, stop: anyio.Event, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
+    settings: Settings,
+    stop: anyio.Event,
+    deadlines: Deadlines = USUAL_DEADLINES,
+    *,
+    task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the API until `stop` is set: readiness goes first, requests in flight finish. Started with the port.
 
@@ -58,6 +62,7 @@ async def serve(
             tokens=tokens,
             max_body=settings.server.http_max_body,
             max_batch_body=settings.server.http_max_batch_body,
+            deadlines=deadlines,
         )
 
         def hear_scheduled(model_profile: str) -> None:
@@ -80,7 +85,9 @@ async def serve(
             on_disconnect=check,
         )
         metrics.listener(lambda: listener.connected)
-        async with serving(server.application(), host, port, shutdown_timeout=shutdown_timeout) as bound_port:
+        async with serving(
+            server.application(), host, port, shutdown_timeout=shutdown_timeout, deadlines=deadlines
+        ) as bound_port:
             tasks.start_soon(listener.run)
             tasks.start_soon(sweeper.run)
             tasks.start_soon(server.finished.run)

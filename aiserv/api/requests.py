@@ -11,15 +11,15 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from aiserv.api.app_keys import CALLER, MAX_BATCH_BODY
+from aiserv.api.app_keys import CALLER, DEADLINES, MAX_BATCH_BODY
 from aiserv.api.compression import gunzip
 from aiserv.api.json_text import read_json, refuse_repeated
 from aiserv.fields import Conditions, parse_uuid
 from aiserv.models import Request
 from aiserv.problems import Problem
+from aiserv.serving import ask_for_body
 
 MAX_ERRORS: Final = 100
-BODY_SECONDS: Final = 60.0
 # Above this a body is read in a thread, so that others are answered meanwhile.
 LONG_BYTES: Final = 1024 * 1024
 # What clients may give as one value with commas.
@@ -90,10 +90,12 @@ async def read_bytes(request: web.Request) -> bytes:
     limit = request.client_max_size
     if (request.content_length or 0) > limit:
         raise web.HTTPRequestEntityTooLarge(limit)
-    with anyio.move_on_after(BODY_SECONDS) as arrival:
+    await ask_for_body(request)
+    patience = request.app[DEADLINES].body
+    with anyio.move_on_after(patience) as arrival:
         body = await request.read()
     if arrival.cancelled_caught:
-        raise Problem("invalid_request", f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
+        raise Problem("invalid_request", f"the body did not arrive within {patience:g} seconds")
     return await anyio.to_thread.run_sync(gunzip, body, limit) if encoding == "gzip" else body
 
 

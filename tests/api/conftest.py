@@ -10,6 +10,7 @@ from aiohttp import ClientSession
 from anyio.from_thread import start_blocking_portal
 
 from aiserv.api.process import serve
+from aiserv.serving import USUAL_DEADLINES, Deadlines
 from aiserv.settings import Settings
 from tests.api.client import Api
 
@@ -31,10 +32,10 @@ def start(conninfo: str) -> Iterator[Start]:
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
 
-        def start_server(**variables: str) -> Running:
+        def start_server(deadlines: Deadlines = USUAL_DEADLINES, **variables: str) -> Running:
             given = {"DATABASE_URL": conninfo, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0", **variables}
             stop = portal.call(anyio.Event)
-            future, port = portal.start_task(partial(serve, Settings.load({}, **given), stop))
+            future, port = portal.start_task(partial(serve, Settings.load({}, **given), stop, deadlines))
             stack.callback(future.result)
             stack.callback(portal.call, stop.set)
             return Running(port, partial(portal.call, stop.set))

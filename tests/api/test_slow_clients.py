@@ -1,0 +1,147 @@
+"""Clients that take their time, and clients that ask before they send: neither holds the server up."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+from aiohttp import ClientSession
+
+from aiserv.serving import Deadlines
+from tests.api.client import CHAT, Api
+from tests.api.conftest import Start
+
+HEAD = b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+BODY = json.dumps(CHAT).encode()
+DEADLINES = {"idle": Deadlines(idle=0.3), "body": Deadlines(body=0.3)}
+
+
+async def dribble(api: Api, begin: bytes, drop: bytes) -> bytes:
+    """What the server says to one who begins so, and then sends a drop every now and then."""
+    received = b""
+    async with await anyio.connect_tcp("127.0.0.1", api.port) as stream, anyio.create_task_group() as tasks:
+
+        async def drip() -> None:
+            try:
+                while True:
+                    await stream.send(drop)
+                    await anyio.sleep(0.05)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass
+
+        await stream.send(begin)
+        if drop:
+            tasks.start_soon(drip)
+        with anyio.fail_after(10):
+            try:
+                async for part in stream:
+                    received += part
+                    if begin.startswith(b"POST"):
+                        break
+            except anyio.BrokenResourceError:
+                pass
+        tasks.cancel_scope.cancel()
+    return received
+
+
+@pytest.mark.parametrize(
+    ("begin", "drop"),
+    [
+        pytest.param(b"", b"", id="nothing is sent"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nX-Slow: ", b"a", id="a head comes drop by drop"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"", id="no second request comes"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /", b"a", id="the head of a second one"),
+    ],
+)
+async def test_a_connection_without_a_whole_head_is_closed_in_time(
+    start: Start, session: ClientSession, begin: bytes, drop: bytes
+) -> None:
+    api = Api(session, start(DEADLINES["idle"]).port)
+
+    answers = await dribble(api, begin, drop)
+
+    assert answers.count(b"HTTP/1.1 200") == begin.count(b"\r\n\r\n")
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_refused(start: Start, session: ClientSession) -> None:
+    api = Api(session, start(DEADLINES["body"]).port)
+
+    answer = await dribble(api, HEAD + b"Content-Length: 100000\r\n\r\n{", b" ")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"the body did not arrive within 0.3 seconds" in answer
+
+
+async def test_who_waits_for_an_answer_is_not_idle(start: Start, session: ClientSession) -> None:
+    api = Api(session, start(Deadlines(idle=0.3, body=0.3)).port)
+    job = await api.create()
+
+    answer = await api.get(f"jobs/{job['id']}?wait=1s")
+
+    assert answer.job["status"] == "pending"
+
+
+async def unknown_token(api: Api) -> bytes:
+    return HEAD + b"Authorization: Bearer wrong\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+
+
+async def unknown_path(api: Api) -> bytes:
+    return HEAD.replace(b"/jobs", b"/nothing") + b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+
+
+async def too_large(api: Api) -> bytes:
+    return HEAD + TOKEN + b"Content-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n"
+
+
+async def no_json(api: Api) -> bytes:
+    return (
+        HEAD.replace(b"application/json", b"text/html") + TOKEN + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    )
+
+
+TOKEN = b"Authorization: Bearer secret\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [(unknown_token, 401), (unknown_path, 401), (too_large, 413), (no_json, 415)],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+async def test_who_asks_before_sending_is_refused_by_the_head_alone(
+    start: Start, session: ClientSession, head: Callable[[Api], Awaitable[bytes]], status: int
+) -> None:
+    api = Api(session, start(AI_SERVICE_TOKEN="secret").port)
+
+    answer = await api.raw(await head(api))
+
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"100 Continue" not in answer
+    assert b"Connection: close" in answer
+
+
+async def test_who_asks_before_sending_is_told_to_continue_once_all_is_well(
+    start: Start, session: ClientSession
+) -> None:
+    api = Api(session, start(AI_SERVICE_TOKEN="secret").port)
+    head = HEAD + TOKEN + f"Content-Length: {len(BODY)}\r\nExpect: 100-continue\r\n\r\n".encode()
+
+    async with await anyio.connect_tcp("127.0.0.1", api.port) as stream:
+        with anyio.fail_after(10):
+            await stream.send(head)
+            told = await stream.receive()
+            await stream.send(BODY)
+            answer = await stream.receive()
+
+    assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answer.startswith(b"HTTP/1.1 201 ")
+
+
+async def test_http_1_0_knows_no_continue(start: Start, session: ClientSession) -> None:
+    api = Api(session, start().port)
+    head = (
+        HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + f"Content-Length: {len(BODY)}\r\nExpect: 100-continue\r\n\r\n".encode()
+    )
+
+    answer = await api.raw(head + BODY)
+
+    assert answer.startswith(b"HTTP/1.0 201 ")
