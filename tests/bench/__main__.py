@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from aiserv.bench.children import ROOT
-from tests.bench import creates, drains, idle, latencies, remote, stats, waiters
+from tests.bench import creates, document, drains, idle, latencies, remote, stats, waiters
 from tests.bench.cluster import cluster
 from tests.bench.results import Results, machine, shown
 from tests.bench.scenario import SIZES, Bench, Figures, Measure, Scenario
@@ -77,6 +77,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_const", dest="size", const="quick", default="full", help="small sizes")
     parser.add_argument("--tiny", action="store_const", dest="size", const="tiny", help="for the tests of this program")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "bench", help="where data and results go")
+    parser.add_argument(
+        "--document", type=Path, help="where to write the document; a full run of all rows: BENCHMARKS.md"
+    )
     given = parser.parse_args(arguments)
     try:
         given.rows = [int(row) for row in given.rows.split(",")] if given.rows else ROWS
@@ -86,6 +89,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--rows: there is no row {min(unknown)}; there are {ROWS[0]} to {ROWS[-1]}")
     if given.runs is not None and given.runs < 1:
         parser.error("--runs: at least 1")
+    if given.size == "full" and given.rows == ROWS and given.document is None:
+        given.document = ROOT / "BENCHMARKS.md"
     return given
 
 
@@ -110,6 +115,8 @@ def main(arguments: Sequence[str]) -> int:
                 measure(bench, scenario, given.rows, results)
     results.notes, results.charts, results.seconds = bench.notes, bench.charts, time.monotonic() - begin
     results.write(build)
+    if given.document:
+        document.write(results, given.document, given.document.parent / "tests" / "bench" / "pictures")
     results.show()
     say(f"{results.seconds:.0f} seconds; figures in {build / 'results.json'}")
     return 0 if all(result.reached for result in results.results) else 1

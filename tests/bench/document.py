@@ -1,0 +1,129 @@
+"""BENCHMARKS.md and its pictures, made of what a run measured."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from string import Template
+from typing import Any, Final
+
+from tests.bench.pictures import bars, lines
+from tests.bench.results import Results, mark, shown, target
+
+TEMPLATE: Final = Path(__file__).with_name("BENCHMARKS.template.md")
+# In this order in the picture; the names of figures in drains.py.
+DRAINS: Final = {
+    "raw": "raw SQL, no service",
+    "two": "aiserv, two workers",
+    "ours": "aiserv",
+    "graphile": "Graphile Worker (JS)",
+    "pgboss": "pg-boss (JS)",
+    "pgmq": "pgmq (no results)",
+    "pgqueuer": "PgQueuer",
+}
+# What the figures are called where the text shows absolute ones.
+FIGURES: Final = {
+    "single": ("HTTP creates, 64 connections, one job a request", "jobs/s"),
+    "batch": ("HTTP creates, 1,000 jobs a request", "jobs/s"),
+    "ours": ("Drain, one worker process, results stored", "jobs/s"),
+    "two": ("Drain, two worker processes", "jobs/s"),
+    "remote": ("Drain, one remote worker over HTTP", "jobs/s"),
+    "commit_p50": ("Create committed → executor starts, p50 at 200 jobs/s", "ms"),
+    "commit_p99": ("The same, p99", "ms"),
+    "raw": ("For comparison: claim 500, complete 500 in raw SQL", "jobs/s"),
+}
+
+
+def write(results: Results, path: Path, pictures: Path) -> None:
+    """Write the document, and its pictures into that directory beside or below it."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    drawn = _pictures(results)
+    for name, svg in drawn.items():
+        (pictures / f"{name}.svg").write_text(svg)
+    names = {"latency": "Latency against load", "table": "Rate against table size", "drain": "Drain, and the peers"}
+    relative = pictures.relative_to(path.parent)
+    values = {
+        "table": _table(results),
+        "figures": _figures(results),
+        "machine": _machine(results.machine),
+        "notes": "\n".join(f"- {note}" for note in results.notes) or "- Nothing was left out.",
+        "runs": str(max((len(result.values) for result in results.results), default=0)),
+        "minutes": f"{results.seconds / 60:.0f}",
+        **{
+            f"{name}_picture": f"![{title}]({relative}/{name}.svg)" if name in drawn else "(not measured)"
+            for name, title in names.items()
+        },
+    }
+    path.write_text(Template(TEMPLATE.read_text()).substitute(values))
+
+
+def _pictures(results: Results) -> dict[str, str]:
+    charts, drawn = results.charts, {}
+    if latency := charts.get("latency"):
+        drawn["latency"] = lines(
+            "From the call of a create to the start of its job",
+            ("jobs a second, steady", "ms"),
+            {
+                name: [(rate, values[place]) for rate, *values in latency]
+                for place, name in enumerate(("p50", "p95", "p99"))
+            },
+            logarithmic=True,
+        )
+    if table := charts.get("table"):
+        drawn["table"] = lines(
+            "Jobs a second, by how many finished jobs lie in the table",
+            ("finished jobs in the table", "jobs/s"),
+            {
+                "create": [(size, create) for size, create, _ in table],
+                "drain": [(size, drain) for size, _, drain in table],
+            },
+            none_at=max(min((size for size, *_ in table if size), default=10) / 10, 1),
+        )
+    rates = {name: results.figures[figure] for figure, name in DRAINS.items() if results.figures.get(figure)}
+    if rates:
+        drawn["drain"] = bars(
+            "A backlog of no-op jobs, worked off",
+            "jobs a second: median, and the least and the most",
+            [(name, median(values), min(values), max(values)) for name, values in rates.items()],
+            ours=DRAINS["ours"],
+        )
+    return drawn
+
+
+def _table(results: Results) -> str:
+    rows = [
+        "| # | measure / what it is compared with | reach | aim | median | least-most | |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for result in results.results:
+        goal, value = result.goal, result.value
+        cells = [
+            str(goal.row),
+            goal.what,
+            target(goal, goal.reach),
+            target(goal, goal.aim),
+            "not measured" if value is None else f"**{shown(value)}** {goal.unit}".strip(),
+            f"{shown(min(result.values))}-{shown(max(result.values))}" if result.values else "",
+            mark(result),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _figures(results: Results) -> str:
+    rows = ["| figure | median | least-most |", "| --- | --- | --- |"]
+    for name, (what, unit) in FIGURES.items():
+        if values := results.figures.get(name):
+            rows.append(f"| {what} | {shown(median(values))} {unit} | {shown(min(values))}-{shown(max(values))} |")
+    return "\n".join(rows)
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    peers = ", ".join(f"{name} {version}" for name, version in machine["peers"].items()) or "none"
+    return (
+        f"{machine['cores']} cores ({machine['processor']}), {machine['memory_gib']} GiB, {machine['system']}; "
+        f"PostgreSQL {machine['postgresql']} with fsync {machine['fsync']}, synchronous_commit "
+        f"{machine['synchronous_commit']}, full_page_writes {machine['full_page_writes']}, shared_buffers "
+        f"{machine['shared_buffers']}; fdatasync {machine['fsync_ms']} ms; Python {machine['python']} "
+        f"{'with' if machine['uvloop'] else 'without'} uvloop; peers: {peers}. "
+        f"Commit {machine['commit']}, {machine['date']}."
+    )
