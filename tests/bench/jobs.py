@@ -1,7 +1,7 @@
 """Jobs of a benchmark: created through the SQL functions, or put where they belong by the thousand."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Final, LiteralString
 
@@ -19,6 +19,8 @@ NTH_ID: Final[LiteralString] = (
     "(lpad(to_hex(1704067200000 + n / 1000), 12, '0') || '7' || lpad(to_hex(n % 1000), 3, '0')"
     " || '8' || lpad(to_hex(n), 15, '0'))::uuid"
 )
+
+TRUNCATE_ATTEMPTS: Final = 100
 
 Connection = psycopg.Connection
 
@@ -73,7 +75,14 @@ def empty(connection: Connection) -> None:
         "select format('%I.%I', schemaname, tablename) from pg_tables"
         " where schemaname = 'aiserv' and tablename not in ('installed', 'worker')"
     ).fetchall()
-    connection.execute(f"truncate {', '.join(name for (name,) in tables)}".encode())
+    names = ", ".join(name for (name,) in tables)
+    # A server or a worker may just look at them: we give way, before there is a deadlock.
+    for _ in range(TRUNCATE_ATTEMPTS):
+        with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+            connection.execute("set local lock_timeout = '50ms'")
+            connection.execute(f"truncate {names}".encode())
+            return
+    raise psycopg.errors.LockNotAvailable("the tables of the benchmark are always locked")
 
 
 def finished(connection: Connection, count: int, *, after: int = 0, small: bool = False) -> None:
