@@ -42,10 +42,26 @@ def passwords(conninfo: str) -> list[str]:
     return [str(password)] if password else []
 
 
-def _options(conninfo: str) -> object:
+@dataclass(frozen=True)
+class Caps:
+    """How many jobs may wait, in all and of one owner; None is any number."""
+
+    pending: int | None = None
+    pending_per_owner: int | None = None
+
+    def session(self) -> dict[str, int]:
+        """The settings of a session that tell PostgreSQL."""
+        given = {"aiserv.max_pending": self.pending, "aiserv.max_pending_per_owner": self.pending_per_owner}
+        return {name: most for name, most in given.items() if most is not None}
+
+
+NO_CAPS: Final = Caps()
+
+
+def _options(conninfo: str) -> str:
     """What the URL itself sets, which an argument would replace; a URL that makes no sense fails at the connection."""
     try:
-        return conninfo_to_dict(conninfo).get("options", "")
+        return str(conninfo_to_dict(conninfo).get("options", ""))
     except psycopg.ProgrammingError:
         return ""
 
@@ -101,14 +117,23 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, conninfo: str, *, size: int, name: str, statement_timeout: timedelta = timedelta(seconds=60)
+        cls,
+        conninfo: str,
+        *,
+        size: int,
+        name: str,
+        statement_timeout: timedelta = timedelta(seconds=60),
+        caps: Caps | None = None,
     ) -> AsyncIterator[Self]:
-        """A pool of up to `size` connections, each statement bounded by `statement_timeout`.
+        """A pool of up to `size` connections, each statement bounded by `statement_timeout`, each create by `caps`.
 
         Database time is bounded by the server and not by cancelling: a cancelled query costs its connection.
         PostgreSQL need not be up yet: calls wait for it, up to 5 seconds each.
         """
-        milliseconds = int(statement_timeout / timedelta(milliseconds=1))
+        session = {
+            "statement_timeout": int(statement_timeout / timedelta(milliseconds=1)),
+            **(caps or Caps()).session(),
+        }
         pool = AsyncConnectionPool(
             conninfo,
             min_size=1,
@@ -122,7 +147,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
                 "autocommit": True,
                 "application_name": name,
                 "connect_timeout": 5,
-                "options": f"{_options(conninfo)} -c statement_timeout={milliseconds}",
+                "options": " ".join([_options(conninfo), *(f"-c {name}={value}" for name, value in session.items())]),
                 **KEEPALIVES,
             },
         )

@@ -45,6 +45,7 @@ insert into aiserv.installed (file) values
 \ir functions/_check_filter.sql
 \ir functions/_check_names.sql
 \ir functions/_check_new_jobs.sql
+\ir functions/_check_room.sql
 \ir functions/_check_settlement.sql
 \ir functions/_claim.sql
 \ir functions/_complete.sql

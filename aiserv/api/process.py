@@ -7,7 +7,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from aiserv.api.app import Server
-from aiserv.database import Database
+from aiserv.database import Caps, Database
 from aiserv.infra import InfraStatus
 from aiserv.listener import Listener
 from aiserv.metrics import ServerMetrics
@@ -44,7 +44,12 @@ async def serve(
 
     metrics = ServerMetrics()
     async with (
-        Database.open(settings.database.url, size=settings.database.pool_size, name="aiserv serve") as database,
+        Database.open(
+            settings.database.url,
+            size=settings.database.pool_size,
+            name="aiserv serve",
+            caps=Caps(settings.server.max_pending, settings.server.max_pending_per_owner),
+        ) as database,
         Database.open(settings.database.url, size=1, name="aiserv serve probes") as probe_database,
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()

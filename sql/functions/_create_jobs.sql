@@ -16,6 +16,14 @@ begin
     if exists (select from unnest(_create_jobs.items) as item where item.idempotency_key is not null) then
         job_ids := aiserv._reserve_keys(_create_jobs.items, fresh);
     end if;
+    -- After the keys: what is there already needs no room.
+    if concat(current_setting('aiserv.max_pending', true), current_setting('aiserv.max_pending_per_owner', true)) <> '' then
+        perform aiserv._check_room(array(
+            select item.owner_service
+            from unnest(_create_jobs.items) with ordinality as item
+            where job_ids[item.ordinality] = fresh[item.ordinality]
+        ));
+    end if;
 
     -- In one statement from the same rows, each job new and each in one place: there is nothing for _guard_place to look up.
     perform set_config('aiserv.creating', 'yes', true);
@@ -61,4 +69,4 @@ end;
 $$;
 
 comment on function aiserv._create_jobs is
-'Store the checked jobs that are not there yet and return the id of each item''s job, in order. Raises JV400 and JK422.';
+'Store the checked jobs that are not there yet and return the id of each item''s job, in order. Raises JV400, JK422 and JQ429.';

@@ -44,5 +44,6 @@ $$;
 comment on function aiserv.create_job is
 'Store a job, pending until a worker claims it: at once, at run_at, or after delay.
 With an idempotency_key that made a job of this owner_service before, that job is returned as it is now.
-Raises JV400 (an argument makes no sense), JK422 (the key was used for another body).
+Raises JV400 (an argument makes no sense), JK422 (the key was used for another body), JQ429 (aiserv.max_pending or
+aiserv.max_pending_per_owner is set, and so many jobs wait).
 Try: select aiserv.create_job(owner_service => ''me'', task_type => ''llm_chat'', model_profile => ''qwen2.5-14b'', input => ''{"user": "Hello"}'').';

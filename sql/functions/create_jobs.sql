@@ -48,4 +48,5 @@ parameters of create_job; defaults is such an object too, for what the items sha
 New jobs carry the batch_id; a job that an idempotency key found keeps its own and counts in the batch all the same.
 idempotency_key makes the whole call repeatable: the same jobs again are stored once, and a repeat returns those of the first
 time as they are now, less those that were pruned since. batch_with_key says which batch that is.
-Raises JV400 (naming the item and the field), JK422 (a key was used for another body).';
+Raises JV400 (naming the item and the field), JK422 (a key was used for another body), JQ429 (aiserv.max_pending or
+aiserv.max_pending_per_owner is set, and so many jobs wait).';
