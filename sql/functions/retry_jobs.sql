@@ -25,14 +25,22 @@ declare
         retry_jobs.batch_id, retry_jobs.created_after, retry_jobs.created_before
     );
     matching uuid[];
+    retried  uuid[] := array[]::uuid[];
 begin
     perform aiserv._check_bulk(filter, '{failed,running}', retry_jobs.max_jobs, retry_jobs.match_all);
     filter.status := coalesce(filter.status, '{failed,running}');
     matching := aiserv._matching_ids(filter, null, 'oldest', retry_jobs.max_jobs);
-    matching := aiserv._retry(matching, filter.status);
+    -- A job may be recovered and claimed again, or fail, while a pass waits for its lease: who is left without a reason gets another.
+    for pass in 1..10 loop
+        retried := retried || aiserv._retry(matching, filter.status);
+        filter.id := array(select missed.id from unnest(matching) as missed(id) where missed.id <> all(retried));
+        exit when filter.id = '{}';
+        matching := aiserv._matching_ids(filter, null, 'oldest', null);
+        exit when matching = '{}';
+    end loop;
 
     return query
-    select job.* from aiserv.jobs as job where job.id = any(matching) order by job.id;
+    select job.* from aiserv.jobs as job where job.id = any(retried) order by job.id;
 end;
 $$;
 

@@ -1,4 +1,4 @@
-"""Two connections at the same job: stepped, not left to luck. The one that comes second waits, then sees the truth."""
+"""Two connections at the same jobs: stepped, not left to luck. Pairs of transitions are in test_interleavings.py."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,6 @@ import pytest
 from tests.sql.calls import (
     Connect,
     Db,
-    attempts,
     call,
     claim,
     claimed,
@@ -19,7 +18,6 @@ from tests.sql.calls import (
     create_many,
     get,
     in_background,
-    let_lease_run_out,
     let_time_come,
     refusal,
     wait_until_blocked,
@@ -81,15 +79,6 @@ def test_a_claim_finds_what_lies_behind_the_jobs_that_others_hold(db: Db, connec
     assert free["id"] not in {job["id"] for job in held}
 
 
-def test_a_cancel_waits_for_a_claim_and_then_cancels_the_running_job(db: Db, connect: Connect) -> None:
-    job = create(db)
-
-    _, cancelled = race(claim, doing("cancel_job", job_id=job["id"]), db, connect)
-
-    assert cancelled == ["cancelled"]
-    assert attempts(db, job["id"]) == [(1, "cancelled")]
-
-
 def test_a_claim_passes_by_a_job_that_is_being_cancelled(db: Db, connect: Connect) -> None:
     job = create(db)
     left = connect()
@@ -99,41 +88,6 @@ def test_a_claim_passes_by_a_job_that_is_being_cancelled(db: Db, connect: Connec
         assert claim(db) == []
 
     assert get(db, job["id"])["status"] == "cancelled"
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "refused", "status"),
-    [
-        ("complete_job", "cancel_job", "JS409", "completed"),
-        ("cancel_job", "complete_job", "JL409", "cancelled"),
-        ("complete_job", "retry_job", "JS409", "completed"),
-        ("retry_job", "complete_job", "JL409", "pending"),
-        ("release_job", "complete_job", "JL409", "pending"),
-        ("retry_job", "heartbeat_job", "JL409", "pending"),
-        ("complete_job", "fail_job", "JL409", "completed"),
-        ("fail_job", "complete_job", "JL409", "failed"),
-    ],
-)
-def test_of_two_verbs_at_once_the_second_sees_what_the_first_did(  # noqa: PLR0917  # fixtures and parameters
-    db: Db, connect: Connect, first: str, second: str, refused: str, status: str
-) -> None:
-    job = claimed(db)
-    settle: dict[str, dict[str, Any]] = {
-        "complete_job": {"attempt": 1, "result": "1"},
-        "fail_job": {"attempt": 1, "category": "timeout", "message": ""},
-        "heartbeat_job": {"attempt": 1},
-        "release_job": {"attempt": 1},
-    }
-
-    _, answer = race(
-        doing(first, job_id=job["id"], **settle.get(first, {})),
-        doing(second, job_id=job["id"], **settle.get(second, {})),
-        db,
-        connect,
-    )
-
-    assert answer == refused
-    assert get(db, job["id"])["status"] == status
 
 
 @pytest.mark.parametrize(("verb", "helper"), [("retry_job", "_retry"), ("cancel_job", "_cancel")])
@@ -182,31 +136,6 @@ def test_a_cancel_of_scheduled_jobs_waits_for_the_claim_that_promotes_them(db: D
     _, cancelled = race(claim, doing("cancel_jobs", match_all=True), db, connect)
 
     assert cancelled == ["cancelled", "cancelled"]
-
-
-@pytest.mark.parametrize("verb", ["complete_job", "heartbeat_job"])
-def test_recovery_passes_by_a_lease_that_is_being_settled_or_renewed(db: Db, connect: Connect, verb: str) -> None:
-    job = claimed(db)
-    let_lease_run_out(db, job["id"])
-    left = connect()
-
-    with left.transaction():
-        call(left, verb, job_id=job["id"], attempt=1, **({"result": "1"} if verb == "complete_job" else {}))
-        assert call(db, "recover_jobs") == []
-
-    assert call(db, "recover_jobs") == []
-    assert get(db, job["id"])["status"] == ("completed" if verb == "complete_job" else "running")
-
-
-@pytest.mark.parametrize("verb", ["complete_job", "heartbeat_job"])
-def test_who_comes_after_the_recovery_has_lost_the_lease(db: Db, connect: Connect, verb: str) -> None:
-    job = claimed(db)
-    let_lease_run_out(db, job["id"])
-    settle = {"result": "1"} if verb == "complete_job" else {}
-
-    _, answer = race(doing("recover_jobs"), doing(verb, job_id=job["id"], attempt=1, **settle), db, connect)
-
-    assert answer == "JL409"
 
 
 def test_two_batches_with_the_same_keys_in_opposite_order_make_each_job_once(db: Db, connect: Connect) -> None:
