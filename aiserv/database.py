@@ -13,7 +13,6 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from aiserv.fields import parse_time
 from aiserv.listener import KEEPALIVES
 from aiserv.migrate import sql_files
 from aiserv.models import Job, Settlement
@@ -160,33 +159,12 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
 
     async def claim(self, claimer: Claimer, limit: int) -> tuple[list[Job], float | None]:
         """Jobs for a built-in worker, and in how many seconds it should look again though nobody wakes it."""
-        row = await self._row(
+        rows = await self._rows(
             """
-            select
-                coalesce(claimed.jobs, '[]'),
-                coalesce(claimed.inputs, '{}'),
-                aiserv.seconds_until(
-                    aiserv.next_wake(
-                        task_types     => %(task_types)s,
-                        model_profiles => %(model_profiles)s,
-                        queues         => %(queues)s::jsonb
-                    )
-                )
-            from (
+            with claimed as materialized (
                 select
-                    array_agg(job.input::text) as inputs,
-                    json_agg(json_build_object(
-                        'id', job.id,
-                        'owner_service', job.owner_service,
-                        'task_type', job.task_type,
-                        'model_profile', job.model_profile,
-                        'attempt', job.attempt,
-                        'timeout_seconds', job.timeout_seconds,
-                        'traceparent', job.traceparent,
-                        'run_at', aiserv.time_text(job.run_at),
-                        'started_at', aiserv.time_text(job.started_at),
-                        'lease_expires_at', aiserv.time_text(job.lease_expires_at)
-                    )) as jobs
+                    job.id, job.owner_service, job.task_type, job.model_profile, job.attempt, job.timeout_seconds,
+                    job.traceparent, job.input::text, job.run_at, job.started_at, job.lease_expires_at
                 from aiserv.claim_jobs(
                     worker_id      => %(worker_id)s,
                     task_types     => %(task_types)s,
@@ -198,7 +176,21 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
                     providers      => %(providers)s::jsonb,
                     queues         => %(queues)s::jsonb
                 ) as job
-            ) as claimed
+            )
+            select
+                -- Who got all that it asked for comes again anyway.
+                case when (select count(*) from claimed) < %(limit)s then (
+                    select aiserv.seconds_until(
+                        aiserv.next_wake(
+                            task_types     => %(task_types)s,
+                            model_profiles => %(model_profiles)s,
+                            queues         => %(queues)s::jsonb
+                        )
+                    )
+                ) end,
+                claimed.*
+            from (values (true)) as answer
+            left join claimed on true
             """,
             {
                 "worker_id": claimer.worker_id,
@@ -211,10 +203,10 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
                 "queues": json.dumps(dict(claimer.queues)) if claimer.queues else None,
                 "limit": limit,
             },
+            binary=True,
         )
-        jobs, inputs, due_in = row
         # The input stays a text: one that Python cannot parse must not cost its neighbours.
-        return [_job(job, text) for job, text in zip(jobs, inputs, strict=True)], due_in
+        return [Job(*job) for _, *job in rows if job[0] is not None], rows[0][0]
 
     async def settle_jobs(self, settlements: Sequence[str]) -> list[Settlement]:
         """What became of each settlement, given as JSON text as `aiserv.settle_jobs` describes it, in order."""
@@ -320,28 +312,14 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
         installed = {file.name for file in await self.installed_files()}
         return [name for name, file in sql_files().items() if file.runs_once and name not in installed]
 
-    async def _rows(self, query: LiteralString, parameters: dict[str, Any] | None = None) -> list[TupleRow]:
+    async def _rows(
+        self, query: LiteralString, parameters: dict[str, Any] | None = None, *, binary: bool = False
+    ) -> list[TupleRow]:
         async with self._pool.connection() as connection:
             try:
-                cursor = await connection.execute(query, parameters)
+                cursor = await connection.execute(query, parameters, binary=binary)
                 return await cursor.fetchall()
             except psycopg.errors.ReadOnlySqlTransaction:
                 # A standby answers and will never do: the next connection may find the new primary.
                 await connection.close()
                 raise
-
-
-def _job(claimed: dict[str, Any], input_json: str) -> Job:
-    return Job(
-        id=UUID(claimed["id"]),
-        owner_service=claimed["owner_service"],
-        task_type=claimed["task_type"],
-        model_profile=claimed["model_profile"],
-        attempt=claimed["attempt"],
-        timeout_seconds=claimed["timeout_seconds"],
-        traceparent=claimed["traceparent"],
-        input_json=input_json,
-        run_at=parse_time(claimed["run_at"]),
-        started_at=parse_time(claimed["started_at"]),
-        lease_expires_at=parse_time(claimed["lease_expires_at"]),
-    )

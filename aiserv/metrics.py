@@ -1,6 +1,7 @@
 """Prometheus metrics of a server and of a worker: no owner, reference or id is ever a label."""
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -19,12 +20,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._transitions = Counter(
+        transitions = Counter(
             "aiserv_transitions",
             "Transitions of jobs that this process made.",
             ["transition", "task_type", "model_profile"],
             registry=self.registry,
         )
+        # Finding the counter of some labels takes longer than counting: each is found once.
+        self._transition_to = cache(transitions.labels)
         self._listener_connected = Gauge(
             "aiserv_listener_connected",
             "Whether this process hears notifications (1) or not (0).",
@@ -32,7 +35,7 @@ class Metrics:
         )
 
     def transition(self, transition: str, task_type: str, model_profile: str, count: int = 1) -> None:
-        self._transitions.labels(transition, task_type, model_profile).inc(count)
+        self._transition_to(transition, task_type, model_profile).inc(count)
 
     def listener(self, connected: Callable[[], bool]) -> None:
         """Show whether the listener is connected, asked at every scrape."""
@@ -83,13 +86,14 @@ class WorkerMetrics(Metrics):
             buckets=PICKUP_BUCKETS,
             registry=self.registry,
         )
-        self._attempts = Histogram(
+        attempts = Histogram(
             "aiserv_attempt_seconds",
             "Attempts of this worker.",
             ["task_type", "model_profile", "outcome"],
             buckets=ATTEMPT_BUCKETS,
             registry=self.registry,
         )
+        self._attempts_with = cache(attempts.labels)
         self._provider_requests = Histogram(
             "aiserv_provider_request_seconds",
             "Calls of providers; outcome is ok or an error category.",
@@ -97,9 +101,10 @@ class WorkerMetrics(Metrics):
             buckets=ATTEMPT_BUCKETS,
             registry=self.registry,
         )
-        self._tokens = Counter(
+        tokens = Counter(
             "aiserv_tokens", "Tokens as providers reported them.", ["model_profile", "kind"], registry=self.registry
         )
+        self._tokens_of = cache(tokens.labels)
         self._slots = Gauge("aiserv_worker_slots", "How many jobs this worker does at once.", registry=self.registry)
         self._busy = Gauge("aiserv_worker_slots_busy", "How many jobs it does now.", registry=self.registry)
 
@@ -112,14 +117,14 @@ class WorkerMetrics(Metrics):
         self._pickup.observe(seconds)
 
     def attempt(self, task_type: str, model_profile: str, outcome: str, seconds: float) -> None:
-        self._attempts.labels(task_type, model_profile, outcome).observe(seconds)
+        self._attempts_with(task_type, model_profile, outcome).observe(seconds)
 
     def provider_request(self, provider: str, outcome: str, seconds: float) -> None:
         self._provider_requests.labels(provider, outcome).observe(seconds)
 
     def tokens(self, model_profile: str, usage: dict[str, int] | None) -> None:
         for kind in ("prompt", "completion"):
-            self._tokens.labels(model_profile, kind).inc((usage or {}).get(f"{kind}_tokens", 0))
+            self._tokens_of(model_profile, kind).inc((usage or {}).get(f"{kind}_tokens", 0))
 
 
 class _JobGauges(Collector):

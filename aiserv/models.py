@@ -6,9 +6,8 @@ character for character, and renders it on the way out.
 """
 
 import json
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
@@ -218,8 +217,7 @@ class SetQueue(Request):
     tokens_per_minute: PerMinute | None = None
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """A claimed job as an executor gets it; `attempt` is the fencing token of this run."""
 
     id: UUID
@@ -245,8 +243,7 @@ class Job:
         return max((self.started_at - self.run_at).total_seconds(), 0)
 
 
-@dataclass(frozen=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What became of one settlement: the job's status, or the SQLSTATE of the refusal and why."""
 
     id: UUID | None

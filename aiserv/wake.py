@@ -9,11 +9,18 @@ class Wake:
     """A repeatable event: take `next` before you look for work, wait for it if there was none."""
 
     def __init__(self) -> None:
-        self.next = anyio.Event()
+        self._next: anyio.Event | None = None
+
+    @property
+    def next(self) -> anyio.Event:
+        """What the next wake sets."""
+        self._next = self._next or anyio.Event()
+        return self._next
 
     def __call__(self, _payload: str | None = None) -> None:
-        self.next.set()
-        self.next = anyio.Event()
+        if self._next:
+            self._next.set()
+            self._next = None
 
 
 # Two looks a minute keep a lost notification from delaying anything for longer than this.

@@ -34,6 +34,7 @@ class Attempt:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     stopped: Stop | None = None
     executing: bool = True
+    started: float = 0.0  # by time.monotonic()
     lease_expires_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:

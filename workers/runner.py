@@ -12,7 +12,7 @@ import anyio
 
 from aiserv.database import Database, DatabaseError
 from aiserv.metrics import WorkerMetrics
-from aiserv.models import Job
+from aiserv.models import Job, Settlement
 from workers.attempt import Attempt, End, Stop
 from workers.executors import Executor
 from workers.failures import Failure, redact
@@ -26,6 +26,8 @@ GONE: Final = ("JN404", "JL409", "JS409")
 
 
 _T = TypeVar("_T")
+# Hears what became of an attempt, once that is stored.
+Ended = Callable[[Attempt, End], None]
 
 
 @dataclass(frozen=True)
@@ -58,25 +60,33 @@ class Runner:
         self._patience = patience
         self.settler = Settler(database, record)
 
-    async def run(self, attempt: Attempt) -> End:
-        """Execute the job and store the end of the attempt."""
+    async def run(self, attempt: Attempt, ended: Ended) -> None:
+        """Execute the job and see to it that the end of the attempt is stored; `ended` hears of it when it is.
+
+        A settlement need not be there yet: whoever runs attempts may run the next one meanwhile.
+        """
         job = attempt.job
         executed = await self._executed(attempt)
         # From here on a stop comes too late: there is something to store.
         attempt.executing = False
         if attempt.stopped is Stop.LOST:
-            return End.LEASE_LOST
+            ended(attempt, End.LEASE_LOST)
+            return
         if executed is None or (attempt.stopped is Stop.SHUTDOWN and isinstance(executed, Failure)):
-            return await self._release(job, None)
+            ended(attempt, await self._release(job, None))
+            return
         # Before the job: else it could be claimed again for a provider of which nobody knows yet.
-        await self._report(job, _troubles(job, executed))
+        if troubles := _troubles(job, executed):
+            await self._report(job, troubles)
         if isinstance(executed, _Success):
-            return await self._settle(job, executed.settlement, End.COMPLETED)
+            self._settle(attempt, executed.settlement, End.COMPLETED, ended)
+            return
         self._record.last_error = executed.category
         self._metrics.tokens(job.model_profile, executed.usage)
         if executed.provider_trouble:
-            return await self._release(job, executed)
-        return await self._settle(job, failure(job, executed), End.FAILED)
+            ended(attempt, await self._release(job, executed))
+            return
+        self._settle(attempt, failure(job, executed), End.FAILED, ended)
 
     async def _executed(self, attempt: Attempt) -> _Success | Failure | None:
         """A success or a failure, fit to be stored, or None for a run that was stopped."""
@@ -95,17 +105,22 @@ class Runner:
             return Failure("internal", "the executor broke; the worker's log has it under the job's id")
         return None
 
-    async def _settle(self, job: Job, settlement: str, end: End) -> End:
-        settled = await self.settler.settle(settlement)
+    def _settle(self, attempt: Attempt, settlement: str, end: End, ended: Ended) -> None:
+        self.settler.add(settlement, partial(self._settled, attempt, end, ended))
+
+    def _settled(self, attempt: Attempt, end: End, ended: Ended, settled: Settlement) -> None:
+        job = attempt.job
         if settled.code and settled.code not in GONE and end is End.COMPLETED:
             # Better a job that says why than one that is run again and again for a result nobody can keep.
             refused = Failure("internal", f"PostgreSQL does not take the result: {settled.code}")
-            return await self._settle(job, failure(job, refused), End.FAILED)
+            self._settle(attempt, failure(job, refused), End.FAILED, ended)
+            return
         if settled.code:
-            return self._refused(job, settled.code)
+            ended(attempt, self._refused(job, settled.code))
+            return
         transition = "complete" if end is End.COMPLETED else "fail"
         self._metrics.transition(transition, job.task_type, job.model_profile)
-        return end
+        ended(attempt, end)
 
     async def _report(self, job: Job, troubles: Mapping[str, Failure]) -> None:
         for provider, trouble in troubles.items():

@@ -3,8 +3,8 @@
 import json
 import logging
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import anyio
 
@@ -31,7 +31,7 @@ def completion(job: Job, outcome: Outcome) -> str:
     result = _json(clean_json(outcome.result))
     if len(result.encode()) > MAX_RESULT:
         raise Failure("invalid_response", f"the result is larger than {MAX_RESULT // 1024**2} MiB", usage=outcome.usage)
-    usage = _json(outcome.usage)
+    usage = _json(outcome.usage) if outcome.usage else "null"
     return f'{{"id":"{job.id}","attempt":{job.attempt},"result":{result},"usage":{usage}}}'
 
 
@@ -50,15 +50,13 @@ def failure(job: Job, failed: Failure) -> str:
     )
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+# Made once: json.dumps makes one for each call that has options.
+_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-@dataclass
-class _Waiting:
+class _Waiting(NamedTuple):
     settlement: str
-    settled: anyio.Event = field(default_factory=anyio.Event)
-    answer: Settlement = field(init=False)
+    answered: Callable[[Settlement], None]
 
 
 class Settler:
@@ -69,16 +67,14 @@ class Settler:
         self._record = record
         self._waiting: deque[_Waiting] = deque()
         self._wake = Wake()
-        # So many of those that wait travel alone, because PostgreSQL refused one of them and not said which.
-        self._alone = 0
+        # Halved by each group that fails, doubled by each that does not: so whoever PostgreSQL refuses is soon alone,
+        # and a group that is too much for it becomes one that is not.
+        self._largest = MAX_GROUP
 
-    async def settle(self, settlement: str) -> Settlement:
-        """What became of the settlement, once PostgreSQL has committed it; waits for as long as that takes."""
-        waiting = _Waiting(settlement)
-        self._waiting.append(waiting)
+    def add(self, settlement: str, answered: Callable[[Settlement], None]) -> None:
+        """Have it settled; `answered` hears what became of it, once PostgreSQL has committed, if it takes hours."""
+        self._waiting.append(_Waiting(settlement, answered))
         self._wake()
-        await waiting.settled.wait()
-        return waiting.answer
 
     async def run(self) -> None:
         """Settle for ever."""
@@ -90,11 +86,9 @@ class Settler:
                 await woken.wait()
 
     def _next_group(self) -> list[_Waiting]:
-        limit = 1 if self._alone else MAX_GROUP
-        self._alone = max(self._alone - 1, 0)
         group: list[_Waiting] = []
         size = 0
-        while self._waiting and len(group) < limit:
+        while self._waiting and len(group) < self._largest:
             size += len(self._waiting[0].settlement)
             if group and size > MAX_GROUP_CHARACTERS:
                 break
@@ -107,18 +101,17 @@ class Settler:
         except DatabaseError as error:
             said = self._record.database_error(error)
             state = error.sqlstate or CONNECTION_FAILURE
-            if not state.startswith(FINAL):
-                # A repeat is answered like the first time, so nothing is lost by not knowing whether it arrived.
-                logger.warning("%s settlements wait for PostgreSQL: %s", len(group), said)
+            is_final = state.startswith(FINAL)
+            if len(group) > 1 or not is_final:
+                # One that PostgreSQL refuses must not fail its neighbours. A repeat is answered like the first time, so
+                # nothing is lost by not knowing whether it arrived.
                 self._waiting.extendleft(reversed(group))
-                await anyio.sleep(RETRY_SECONDS)
-                return
-            if len(group) > 1:
-                # One that PostgreSQL refuses must not fail its neighbours.
-                self._waiting.extendleft(reversed(group))
-                self._alone = len(group)
+                self._largest = max(len(group) // 2, 1)
+                if not is_final:
+                    logger.warning("%s settlements wait for PostgreSQL: %s", len(group), said)
+                    await anyio.sleep(RETRY_SECONDS)
                 return
             answers = [Settlement(id=None, status=None, code=state, detail=error.diag.message_primary)]
+        self._largest = min(self._largest * 2, MAX_GROUP)
         for waiting, answer in zip(group, answers, strict=True):
-            waiting.answer = answer
-            waiting.settled.set()
+            waiting.answered(answer)

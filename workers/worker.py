@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from aiserv.listener import Listener, notified_ids
 from aiserv.metrics import WorkerMetrics
 from aiserv.models import Job
 from aiserv.wake import LOOK_SECONDS, Pause, Wake
-from workers.attempt import Attempt, Stop
+from workers.attempt import Attempt, End, Stop
 from workers.executors import Executor
 from workers.lease import LeaseKeeper
 from workers.record import Record
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 LONGEST_LEASE: Final = timedelta(seconds=60)
 # PostgreSQL in trouble is not asked more often than this, whatever the poll interval.
 ERROR_SECONDS: Final = 1.0
+STRETCH_SECONDS: Final = 0.005
 
 
 @dataclass
@@ -68,6 +70,10 @@ class Worker:
         self._asked_at = -LOOK_SECONDS
         # While a claim is under way, its jobs are not among our attempts yet.
         self._cancel_heard = False
+        # Claimed, and not begun; executing or still to be begun. What is being settled needs no slot.
+        self._waiting: deque[Attempt] = deque()
+        self._busy = 0
+        self._hand_awaited = False
         self._runner = Runner(
             self.execute, self.database, self.metrics, self.record, secrets=self.secrets, patience=self.patience
         )
@@ -99,8 +105,11 @@ class Worker:
             tasks.start_soon(self._lease_keeper.run)
             task_status.started()
             with self._abandoned:
-                async with anyio.create_task_group() as attempts:
-                    await self._claim_until_draining(attempts)
+                async with anyio.create_task_group() as hands:
+                    await self._claim_until_draining(hands)
+                while self.attempts:
+                    # Executed, but not stored yet.
+                    await self._wake.next.wait()
             tasks.cancel_scope.cancel()
 
     def drain(self) -> None:
@@ -117,18 +126,19 @@ class Worker:
         """End at once, whatever is still to be settled."""
         self._abandoned.cancel()
 
-    async def _claim_until_draining(self, attempts: TaskGroup) -> None:
+    async def _claim_until_draining(self, hands: TaskGroup) -> None:
         while not self.draining:
             # Before the claim, not after it: a job created in between must not be missed.
             woken = self._wake.next
-            pause = await self._claim_for_free_slots(attempts)
+            pause = await self._claim_for_free_slots(hands)
             with anyio.move_on_after(pause):
                 await woken.wait()
 
-    async def _claim_for_free_slots(self, attempts: TaskGroup) -> float:
+    async def _claim_for_free_slots(self, hands: TaskGroup) -> float:
         """Claim and start what came; returns how long to sleep if nobody wakes us."""
         now = time.monotonic()
-        free = max(self.slots - len(self.attempts), 0)
+        # Settlements that PostgreSQL does not take must not pile up, either.
+        free = max(min(self.slots - self._busy, 2 * self.slots - len(self.attempts)), 0)
         # No slot, nothing to ask for; but now and then PostgreSQL is told that we live.
         rest = self._asked_at + LOOK_SECONDS - now
         if rest > 0 and not free:
@@ -139,7 +149,7 @@ class Worker:
         except DatabaseError as error:
             logger.warning("claim failed, trying again: %s", self.record.database_error(error))
             return min(max(self.poll_interval, ERROR_SECONDS), LOOK_SECONDS)
-        self._start(jobs, attempts)
+        self._start(jobs, hands)
         if len(jobs) == free:
             return LOOK_SECONDS
         heard = self.listener is not None and self.listener.connected
@@ -161,33 +171,58 @@ class Worker:
         self.record.last_claim_at = datetime.now(UTC)
         return claimed
 
-    def _start(self, jobs: list[Job], attempts: TaskGroup) -> None:
-        again = {job.id for job in jobs}.intersection(job_id for job_id, _ in self.attempts)
-        for earlier in self.attempts.values():
-            # Retried while it ran here, and ours again: the run before this one is fenced out.
-            if earlier.job.id in again:
-                earlier.stop(Stop.LOST)
+    def _start(self, jobs: list[Job], hands: TaskGroup) -> None:
+        held = {job_id for job_id, _ in self.attempts}
+        if again := {job.id for job in jobs if job.id in held}:
+            for earlier in self.attempts.values():
+                # Retried while it ran here, and ours again: the run before this one is fenced out.
+                if earlier.job.id in again:
+                    earlier.stop(Stop.LOST)
         for job in jobs:
             attempt = self.attempts[job.id, job.attempt] = Attempt(job)
             if self.draining:
                 attempt.stop(Stop.SHUTDOWN)
-            attempts.start_soon(self._run, attempt)
+            self._waiting.append(attempt)
+            self._busy += 1
+            self.metrics.pickup(job.waited_seconds)
+        for (task_type, model_profile), count in Counter((job.task_type, job.model_profile) for job in jobs).items():
+            self.metrics.transition("claim", task_type, model_profile, count)
+        self._call_hand(hands)
         if jobs and self._cancel_heard:
             self._lease_keeper.look()
 
-    async def _run(self, attempt: Attempt) -> None:
-        """Run one attempt; whatever happens, its slot is free afterwards."""
-        job, started = attempt.job, time.monotonic()
-        self.metrics.transition("claim", job.task_type, job.model_profile)
-        self.metrics.pickup(job.waited_seconds)
-        try:
-            end = await self._runner.run(attempt)
-        finally:
-            del self.attempts[attempt.key]
-            # A slot is free: look for more.
-            self._wake()
+    def _call_hand(self, hands: TaskGroup) -> None:
+        if self._waiting and not self._hand_awaited:
+            self._hand_awaited = True
+            hands.start_soon(self._work, hands)
+
+    async def _work(self, hands: TaskGroup) -> None:
+        """Run one attempt after another.
+
+        While there are more, another hand stands ready, to take over as soon as this one waits for something: jobs that
+        wait for a provider have a task each, and a thousand tiny ones a few between them.
+        """
+        self._hand_awaited = False
+        began = time.monotonic()
+        # Not for long at a stretch: renewals and answers of PostgreSQL want their turn.
+        while self._waiting and time.monotonic() - began < STRETCH_SECONDS:
+            attempt = self._waiting.popleft()
+            self._call_hand(hands)
+            attempt.started = time.monotonic()
+            try:
+                await self._runner.run(attempt, self._ended)
+            finally:
+                self._busy -= 1
+                # A slot is free: look for more.
+                self._wake()
+        self._call_hand(hands)
+
+    def _ended(self, attempt: Attempt, end: End) -> None:
+        job = attempt.job
+        del self.attempts[attempt.key]
+        self._wake()
         self.record.ends[end] += 1
-        self.metrics.attempt(job.task_type, job.model_profile, end, time.monotonic() - started)
+        self.metrics.attempt(job.task_type, job.model_profile, end, time.monotonic() - attempt.started)
         logger.info("job %s attempt %s: %s", job.id, job.attempt, end)
 
     def _held(self) -> Mapping[UUID, int]:

@@ -70,9 +70,9 @@ async def test_a_result_that_python_cannot_write_fails_the_job_and_not_the_worke
 
     async with running(conninfo, gives(deep)) as worker:
         failed = await finished(db, create(db, max_attempts=1))
+        await until(lambda: worker.attempts == {})
 
     assert (failed["status"], failed["error_category"]) == ("failed", "internal")
-    assert worker.attempts == {}
 
 
 async def test_a_failure_is_stored_redacted_and_clean(conninfo: str, db: Db) -> None:

@@ -49,6 +49,20 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.settle.RETRY_SECONDS", 0.01)
 
 
+async def settle_with(settler: Settler, settlement: str) -> Settlement:
+    """What became of the settlement, waited for."""
+    answers: list[Settlement] = []
+    settled = anyio.Event()
+
+    def answered(answer: Settlement) -> None:
+        answers.append(answer)
+        settled.set()
+
+    settler.add(settlement, answered)
+    await settled.wait()
+    return answers[0]
+
+
 def claimed(db: Db, count: int = 1) -> list[Job]:
     for _ in range(count):
         create(db)
@@ -66,7 +80,7 @@ async def test_what_ends_while_a_statement_is_in_flight_travels_together(conninf
 
     async with settling(conninfo) as (settler, database, _), anyio.create_task_group() as tasks:
         for each in jobs:
-            tasks.start_soon(settler.settle, completion(each, Outcome("done", None)))
+            tasks.start_soon(settle_with, settler, completion(each, Outcome("done", None)))
 
     assert sum(database.groups) == 20
     assert len(database.groups) <= 2
@@ -78,7 +92,7 @@ async def test_one_that_postgresql_refuses_fails_alone(conninfo: str, db: Db) ->
     answers: dict[UUID, Settlement] = {}
 
     async def settle(each: Job, settlement: str) -> None:
-        answers[each.id] = await settler.settle(settlement)
+        answers[each.id] = await settle_with(settler, settlement)
 
     async with settling(conninfo) as (settler, _, _), anyio.create_task_group() as tasks:
         tasks.start_soon(settle, good, completion(good, Outcome(1, None)))
@@ -94,8 +108,8 @@ async def test_one_that_came_too_late_fails_alone(conninfo: str, db: Db) -> None
     db.execute("select aiserv.retry_job(%s)", [late.id])
 
     async with settling(conninfo) as (settler, _, _):
-        refused = await settler.settle(completion(late, Outcome(1, None)))
-        taken = await settler.settle(completion(good, Outcome(1, None)))
+        refused = await settle_with(settler, completion(late, Outcome(1, None)))
+        taken = await settle_with(settler, completion(good, Outcome(1, None)))
 
     assert (refused.code, taken.code) == ("JL409", None)
 
@@ -119,7 +133,7 @@ async def test_a_result_outlives_the_bad_days_of_postgresql(error: Exception, co
     (done,) = claimed(db)
 
     async with settling(conninfo, error, error) as (settler, _, record):
-        answer = await settler.settle(completion(done, Outcome("kept", None)))
+        answer = await settle_with(settler, completion(done, Outcome("kept", None)))
 
     # It had arrived, and its answer was lost: a repeat is answered like the first time.
     assert (answer.code, answer.status) == (None, "completed")
@@ -130,7 +144,7 @@ async def test_a_failure_whose_answer_was_lost_counts_once(conninfo: str, db: Db
     (failed,) = claimed(db)
 
     async with settling(conninfo, psycopg.OperationalError("lost")) as (settler, _, _):
-        answer = await settler.settle(failure(failed, Failure("timeout", "too slow")))
+        answer = await settle_with(settler, failure(failed, Failure("timeout", "too slow")))
 
     assert (answer.code, job(db, failed.id)["failures"]) == (None, 1)
 
@@ -141,7 +155,7 @@ async def test_a_group_is_bounded_in_size(conninfo: str, db: Db, monkeypatch: py
 
     async with settling(conninfo) as (settler, database, _), anyio.create_task_group() as tasks:
         for each in jobs:
-            tasks.start_soon(settler.settle, completion(each, Outcome("x" * 1_000, None)))
+            tasks.start_soon(settle_with, settler, completion(each, Outcome("x" * 1_000, None)))
 
     assert max(database.groups) == 2
 
@@ -151,5 +165,5 @@ async def test_one_larger_than_a_group_goes_alone(conninfo: str, db: Db, monkeyp
     (done,) = claimed(db)
 
     async with settling(conninfo) as (settler, _, _):
-        assert (await settler.settle(completion(done, Outcome("x" * 1_000, None)))).code is None
+        assert (await settle_with(settler, completion(done, Outcome("x" * 1_000, None)))).code is None
         await until(lambda: status(db, done.id) == "completed")
