@@ -13,7 +13,7 @@ from aiserv.api.app_keys import CALLER, CLAIM_LEASE, CLAIMS, DATABASE, METRICS
 from aiserv.api.requests import parse, path_id, roomy
 from aiserv.api.routing import Routes
 from aiserv.models import ClaimJobs, CompleteJob, FailJob, HeartbeatJob, ReleaseJob, Settlement
-from aiserv.problems import SQLSTATES, Problem
+from aiserv.problems import SQLSTATES
 from aiserv.queries.base import ShownJob
 
 logger = logging.getLogger(__name__)
@@ -26,10 +26,10 @@ REFUSALS = ["not_found", "lease_lost", "invalid_state"]
 async def claim_jobs(request: web.Request) -> web.Response:
     """Settle jobs, and give due ones to a worker, each under a lease; with `wait` once there are some."""
     body, claim = await parse(ClaimJobs, roomy(request))
-    if request[CALLER].owner is not None and claim.limit:
-        raise Problem("forbidden", "a token that is bound to an owner may settle, but not claim: give limit 0")
     settled = await settle(request, body, claim) if "settle" in claim.model_fields_set else ""
-    jobs = await request.app[CLAIMS].first(claim, partial(claim_now, request, claim), partial(is_gone, request))
+    jobs = await request.app[CLAIMS].first(
+        claim, request[CALLER].owner, partial(claim_now, request, claim), partial(is_gone, request)
+    )
     for job in jobs:
         request.app[METRICS].transition("claim", job.task_type, job.model_profile)
     text = f'{{"jobs":[{",".join(job.text for job in jobs)}]{settled}}}'
@@ -38,7 +38,7 @@ async def claim_jobs(request: web.Request) -> web.Response:
 
 async def claim_now(request: web.Request, claim: ClaimJobs) -> list[ShownJob]:
     """What there is for the claim at this moment."""
-    return await request.app[DATABASE].claim_jobs(claim, request.app[CLAIM_LEASE])
+    return await request.app[DATABASE].claim_jobs(claim, request.app[CLAIM_LEASE], request[CALLER].owner)
 
 
 async def give_back(request: web.Request, claim: ClaimJobs, jobs: list[ShownJob]) -> None:

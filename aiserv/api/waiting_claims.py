@@ -12,8 +12,8 @@ from aiserv.models import ClaimJobs
 from aiserv.queries.base import ShownJob
 from aiserv.wake import Pause, Wake
 
-# What claims want: task types and model profiles, none meaning any.
-Wanted = tuple[frozenset[str], frozenset[str]]
+# What claims want: task types and model profiles, none meaning any, and the jobs of one owner alone, if it is named.
+Wanted = tuple[frozenset[str], frozenset[str], str | None]
 Claim = Callable[[], Awaitable[list[ShownJob]]]
 
 _NOBODY: Final = 0
@@ -38,7 +38,7 @@ class WaitingClaims:
 
     def hear(self, model_profile: str) -> None:
         """Take in a notification of `aiserv_ready` or `aiserv_scheduled`."""
-        for (_, profiles), lane in self._lanes.items():
+        for (_, profiles, _), lane in self._lanes.items():
             if not profiles or model_profile in profiles:
                 lane.wake()
 
@@ -52,13 +52,15 @@ class WaitingClaims:
         self._stopping = True
         self.look()
 
-    async def first(self, wanted: ClaimJobs, claim: Claim, is_gone: Callable[[], bool]) -> list[ShownJob]:
+    async def first(
+        self, wanted: ClaimJobs, owner: str | None, claim: Claim, is_gone: Callable[[], bool]
+    ) -> list[ShownJob]:
         """What `claim` gets, tried until it gets something, the wait is over, or the client is gone."""
         until = anyio.current_time() + wanted.wait.total_seconds()
         jobs = await claim()
         if jobs or wanted.wait == timedelta(0) or wanted.limit == 0:
             return jobs
-        with self._lane(wanted) as lane:
+        with self._lane(wanted, owner) as lane:
             with anyio.CancelScope(deadline=until) as patience:
                 await lane.turn.acquire()
             if patience.cancelled_caught:
@@ -85,8 +87,8 @@ class WaitingClaims:
         return []
 
     @contextmanager
-    def _lane(self, wanted: ClaimJobs) -> Iterator[_Lane]:
-        key = frozenset(wanted.task_types or ()), frozenset(wanted.model_profiles or ())
+    def _lane(self, wanted: ClaimJobs, owner: str | None) -> Iterator[_Lane]:
+        key = frozenset(wanted.task_types or ()), frozenset(wanted.model_profiles or ()), owner
         lane = self._lanes.setdefault(key, _Lane())
         lane.waiting += 1
         try:

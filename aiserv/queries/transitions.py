@@ -20,8 +20,8 @@ from aiserv.queries.base import Queries, ShownJob
 class TransitionQueries(Queries):
     """Claim, complete, fail, heartbeat, release, retry, cancel."""
 
-    async def claim_jobs(self, claim: ClaimJobs, lease: timedelta) -> list[ShownJob]:
-        """Jobs for a worker over HTTP; `lease` is for those that ask for none."""
+    async def claim_jobs(self, claim: ClaimJobs, lease: timedelta, owner_service: str | None = None) -> list[ShownJob]:
+        """Jobs, of one owner if it is named, for a worker over HTTP; `lease` is for those that ask for none."""
         return await self._jobs(
             """
             aiserv.claim_jobs(
@@ -30,10 +30,11 @@ class TransitionQueries(Queries):
                 model_profiles => %(model_profiles)s,
                 max_jobs       => %(limit)s,
                 lease          => %(lease)s,
-                claim_id       => %(claim_id)s
+                claim_id       => %(claim_id)s,
+                owner_service  => %(owner_service)s
             )
             """,
-            {**claim.parameters(), "lease": claim.lease or lease},
+            {**claim.parameters(), "lease": claim.lease or lease, "owner_service": owner_service},
         )
 
     async def complete_job(self, job_id: UUID, body: str, completed: CompleteJob) -> ShownJob:

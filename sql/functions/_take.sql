@@ -30,6 +30,7 @@ begin
                 owner.model_profile, owner.task_type, _take.level, owner.owner_service
             )::text as place
         ) as spot
+        where claimer.owner_service is null or owner.owner_service = claimer.owner_service
     );
 
     _take.pages := aiserv._ready_pages();

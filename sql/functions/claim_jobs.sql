@@ -8,7 +8,8 @@ create or replace function aiserv.claim_jobs(
     instance_id    uuid     default null,
     slots          integer  default null,
     providers      jsonb    default null,
-    queues         jsonb    default null
+    queues         jsonb    default null,
+    owner_service  text     default null
 )
 returns setof aiserv.jobs
 language plpgsql
@@ -31,7 +32,8 @@ begin
             claim_jobs.worker_id, claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.instance_id, claim_jobs.slots,
             claim_jobs.providers, claim_jobs.queues
         ),
-        claim_jobs.claim_id, claim_jobs.lease, claim_jobs.providers, claim_jobs.queues
+        claim_jobs.claim_id, claim_jobs.lease, claim_jobs.providers, claim_jobs.queues,
+        claim_jobs.owner_service
     );
 
     -- A repeat of a claim whose answer was lost on the way; it may come while the first one still runs.
@@ -39,7 +41,8 @@ begin
         perform pg_advisory_xact_lock(hashtextextended(claim_jobs.claim_id, hashtext(claim_jobs.worker_id)));
         select array_agg(lease.job_id order by lease.job_id) into claimed
         from aiserv.lease as lease
-        where lease.worker_id = claim_jobs.worker_id and lease.claim_id = claim_jobs.claim_id;
+        where lease.worker_id = claim_jobs.worker_id and lease.claim_id = claim_jobs.claim_id
+          and (claim_jobs.owner_service is null or lease.owner_service = claim_jobs.owner_service);
     end if;
 
     if claimed is null then
@@ -68,5 +71,6 @@ A repeat with the same worker_id and claim_id returns what still runs of that cl
 expired leases first. instance_id tells workers of one worker_id apart, slots is how many jobs at once it can do: list_workers shows
 both. A queue all of whose providers are in trouble gives none while they pause, then single probes; providers names those of a
 model profile, as {"whisperx": ["whisperx", "qwen2-audio"]}; one that nobody names has one provider, of its own name. queues names
-the task types of the profiles that do not go with all of them, as {"whisperx": ["transcription"]}. Raises JV400 (worker_id of 1 to 200 characters, max_jobs 0 to 1000, lease 1 second to 24 hours,
+the task types of the profiles that do not go with all of them, as {"whisperx": ["transcription"]}. With
+owner_service only jobs of that owner are given. Raises JV400 (worker_id of 1 to 200 characters, max_jobs 0 to 1000, lease 1 second to 24 hours,
 malformed providers or queues).';

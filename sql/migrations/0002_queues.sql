@@ -52,12 +52,13 @@ comment on table aiserv.worker is 'Who claims: one row for each start of a built
 
 -- Who is claiming: what all leases of one claim share.
 create type aiserv._claimer as (
-    worker_id   text,
-    instance_id uuid,
-    claim_id    text,
-    lease       interval,
-    providers   jsonb,
-    queues      jsonb
+    worker_id     text,
+    instance_id   uuid,
+    claim_id      text,
+    lease         interval,
+    providers     jsonb,
+    queues        jsonb,
+    owner_service text
 );
 
 -- A queue's jobs of one priority level and owner, and after which of them a claim begins.

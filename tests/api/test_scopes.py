@@ -1,10 +1,11 @@
 """Scoped tokens: every route with every scope, and what a token that is bound to an owner sees and touches."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from aiohttp import ClientSession, ClientTimeout
 from pydantic import JsonValue
@@ -301,3 +302,54 @@ async def test_a_settlement_within_a_claim_reaches_the_jobs_of_the_owner_alone(a
     assert settled["a"]["status"] == "completed"
     assert settled["b"]["code"] == "not_found"
     assert (await acting("read").get("stats")).json["queue"]["running"] == 1
+
+
+async def test_a_claim_gets_the_jobs_of_the_owner_alone(acting: As) -> None:
+    await acting("write").create(owner_service="b", priority=100)
+    mine = await acting("write").create(owner_service="a", priority=-100)
+    await acting("write").create(owner_service="b", priority=-100)
+
+    answer = await acting("a-worker").post("jobs/claim", {"worker_id": "w", "limit": 3})
+
+    assert [job["id"] for job in answer.json["jobs"]] == [mine["id"]]
+
+
+async def test_a_repeated_claim_answers_nothing_foreign(acting: As) -> None:
+    await acting("write").create(owner_service="b")
+    claim: dict[str, Any] = {"worker_id": "w", "claim_id": "c"}
+    await acting("worker").post("jobs/claim", claim)
+
+    assert (await acting("a-worker").post("jobs/claim", claim)).json["jobs"] == []
+
+
+async def test_a_waiting_claim_of_one_owner_holds_up_nobody(acting: As) -> None:
+    answers: list[tuple[str, list[dict[str, Any]]]] = []
+
+    async def wait(token: str) -> None:
+        answer = await acting(token).post("jobs/claim", {"worker_id": token, "wait": "20s"})
+        answers.append((token, answer.json["jobs"]))
+
+    with anyio.fail_after(15):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, "a-worker")
+            await until(lambda: is_waiting(acting, "a-worker"))
+            tasks.start_soon(wait, "worker")
+            await until(lambda: is_waiting(acting, "worker"))
+            for owner in ("b", "a"):
+                await acting("write").create(owner_service=owner)
+
+    assert {(token, job["owner_service"]) for token, jobs in answers for job in jobs} == {
+        ("a-worker", "a"),
+        ("worker", "b"),
+    }
+
+
+async def is_waiting(acting: As, worker_id: str) -> bool:
+    """A claim that has come back with nothing has left its name."""
+    workers = (await acting("read").get("workers")).json["workers"]
+    return any(worker["worker_id"] == worker_id for worker in workers)
+
+
+async def until(is_true: Callable[[], Awaitable[bool]]) -> None:
+    while not await is_true():  # noqa: ASYNC110 - what is true lies in PostgreSQL
+        await anyio.sleep(0.01)
