@@ -78,6 +78,7 @@ insert into aiserv.installed (file) values
 \ir functions/_promote.sql
 \ir functions/_provider_pause.sql
 \ir functions/_providers_of.sql
+\ir functions/_prune_batches.sql
 \ir functions/_queues.sql
 \ir functions/_read_settlements.sql
 \ir functions/_ready_pages.sql
@@ -90,6 +91,7 @@ insert into aiserv.installed (file) values
 \ir functions/_seconds_since.sql
 \ir functions/_send_probes.sql
 \ir functions/_services.sql
+\ir functions/_settings_key.sql
 \ir functions/_settle_failure.sql
 \ir functions/_settlement.sql
 \ir functions/_spend.sql

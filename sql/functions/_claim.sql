@@ -29,6 +29,9 @@ begin
     select array_agg(queue.model_profile), array_agg(queue.task_type) into profiles, kinds
     from aiserv._queues(_claim.task_types, _claim.model_profiles, claimer.queues) as queue;
     perform aiserv._promote(profiles, kinds);
+    -- Whoever gives a queue its first settings waits for the claims that did not see them, and claims for who is giving some.
+    perform pg_advisory_xact_lock_shared(aiserv._settings_key(profile.name))
+    from (select distinct unnest(profiles) as name order by 1) as profile;
     open_profiles := profiles;
     open_kinds := kinds;
 

@@ -67,13 +67,7 @@ begin
               and tally.completed = 0 and tally.failed = 0 and tally.cancelled = 0;
         end if;
 
-        delete from aiserv.batch as batch
-        where batch.id in (
-            select old.id from aiserv.batch as old where old.created_at < cutoff order by old.created_at limit prune_jobs.max_jobs
-        )
-          and not exists (
-            select from unnest(batch.job_ids) as member(job_id) join aiserv.job as job on job.id = member.job_id
-        );
+        perform aiserv._prune_batches(cutoff, prune_jobs.max_jobs);
     end if;
     return pruned;
 end;

@@ -12,17 +12,21 @@ as $$
 declare
     profiles text[];
     kinds    text[];
+    folded   bigint;
+    next     timestamptz;
 begin
     perform aiserv.recover_jobs();
     select array_agg(queue.model_profile), array_agg(queue.task_type) into profiles, kinds
     from aiserv._queues(null, null) as queue;
     perform aiserv._promote(profiles, kinds);
-    perform aiserv._fold();
+    folded := aiserv._fold();
     -- A full piece means there is more: come again at once.
-    if aiserv.prune_jobs(sweep.retention) >= 1000 then
+    if aiserv.prune_jobs(sweep.retention) >= 1000 or folded >= 100000 then
         return clock_timestamp();
     end if;
-    return aiserv.next_wake();
+    next := aiserv.next_wake();
+    -- While much is counted, fold often: what is not folded yet costs those who ask for the numbers.
+    return case when folded >= 1000 then least(next, clock_timestamp() + interval '1 second') else next end;
 end;
 $$;
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.sql.calls import Db, call, claim, create, create_many
+from tests.sql.calls import Connect, Db, call, claim, create, create_many
 
 TABLES = "job", "ready", "scheduled", "lease", "attempt", "unsuccessful"
 
@@ -99,3 +99,86 @@ def test_an_empty_claim_touches_a_handful_of_pages_whatever_else_is_there(busy: 
 
     plan = row["QUERY PLAN"][0]["Plan"]
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200
+
+
+CLAIM = "select count(*) from aiserv.claim_jobs(worker_id => 'worker-1', max_jobs => 10"
+ONE_PAIR = CLAIM + ", task_types => array['chat'], model_profiles => array['qwen'])"
+KINDS = "array(select 'kind-' || n from generate_series(1, 20) as n)"
+MANY_PAIRS = CLAIM + f", task_types => {KINDS}, model_profiles => array['qwen', 'other'])"
+ANY_PAIR = CLAIM + ")"
+
+
+@pytest.fixture
+def crowded(db: Db) -> Db:
+    """Before the jobs of `chat` lie 30,000 others: of other kinds, of forty queues, scheduled; and of 100 owners."""
+    db.execute(
+        """
+        select count(*) from aiserv.create_jobs(jobs => (
+            select json_agg(json_build_object(
+                'owner_service', 'owner-' || n % 100,
+                'task_type', 'kind-' || n % 20,
+                'model_profile', (array['a', 'other', 'qwen'])[n % 3 + 1],
+                'priority', n % 5,
+                'delay', case when n % 2 = 0 then 3600 end
+            ))
+            from generate_series(1, 30000) as n
+        ))
+        """
+    )
+    create_many(db, [{}] * 1000)
+    db.execute("vacuum analyze aiserv.ready")
+    return db
+
+
+@pytest.mark.parametrize(("query", "bound"), [(ONE_PAIR, 500), (MANY_PAIRS, 8_000), (ANY_PAIR, 8_000)])
+def test_a_claim_touches_few_pages_whatever_else_waits(crowded: Db, query: str, bound: int) -> None:
+    # The first claim of a session also reads the catalogue.
+    with crowded.transaction(force_rollback=True):
+        crowded.execute(query.encode())
+
+    assert pages(crowded, query) < bound
+
+
+def pages(db: Db, query: str) -> int:
+    """How many pages the query touches: a measure of work that no other process on the machine changes."""
+    (row,) = db.execute(f"explain (analyze, buffers, format json) {query}".encode()).fetchall()
+    plan = row["QUERY PLAN"][0]["Plan"]
+    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+
+
+@pytest.mark.parametrize(("query", "bound"), [(ONE_PAIR, 50), (MANY_PAIRS, 3_000), (ANY_PAIR, 3_000)])
+def test_a_claim_reads_few_rows_by_the_key_and_none_otherwise(crowded: Db, query: str, bound: int) -> None:
+    def claim_ten() -> None:
+        read = "select pg_stat_get_xact_tuples_returned('aiserv.ready_pkey'::regclass) as entries"
+        (before,) = crowded.execute(read).fetchall()
+        crowded.execute(query.encode())
+        (after,) = crowded.execute(read).fetchall()
+        assert after["entries"] - before["entries"] < bound
+
+    assert rows_scanned(crowded, claim_ten) == {}
+
+
+def test_jobs_long_claimed_cost_no_claim_anything_though_a_transaction_keeps_their_rows(
+    crowded: Db, connect: Connect
+) -> None:
+    create_many(crowded, [{}] * 8_000)
+    elsewhere = connect(options="-c default_transaction_isolation=repeatable\\ read")
+    elsewhere.execute("begin")
+    elsewhere.execute("select count(*) from aiserv.jobs")
+
+    for _ in range(7):
+        crowded.execute(ONE_PAIR.replace("10", "1000").encode())
+    costs = [pages(crowded, ONE_PAIR) for _ in range(3)]
+
+    # The second look begins where the first one ended; without, each would walk over 7,000 rows.
+    assert max(costs[1:]) < 500, costs
+    elsewhere.execute("rollback")
+
+
+def test_a_job_given_back_is_found_before_the_cursor(crowded: Db) -> None:
+    (job,) = claim(crowded, 1, task_types=["chat"], model_profiles=["qwen"])
+    crowded.execute("select aiserv._move_cursor(null, array(select job_id from aiserv.ready where task_type = 'chat'))")
+    call(crowded, "release_job", job_id=job["id"])
+
+    # A claim that comes back short has looked everywhere.
+    assert len(claim(crowded, 1000, task_types=["chat"], model_profiles=["qwen"])) == 1000

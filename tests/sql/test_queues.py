@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.sql.calls import Connect, Db, call, claim, create, create_many, in_background, one, refusal
+from tests.sql.calls import (
+    Connect,
+    Db,
+    call,
+    claim,
+    create,
+    create_many,
+    in_background,
+    one,
+    refusal,
+    wait_until_blocked,
+)
 
 
 def test_a_paused_profile_gives_nothing_until_it_is_resumed(db: Db) -> None:
@@ -20,6 +31,30 @@ def test_a_paused_profile_gives_nothing_until_it_is_resumed(db: Db) -> None:
     resumed = one(db, "resume_queue", model_profile="qwen")
     assert (resumed["paused"], resumed["pause_reason"]) == (False, None)
     assert len(claim(db, 9)) == 1
+
+
+def test_the_first_settings_of_a_queue_wait_for_the_claims_that_did_not_see_them(db: Db, connect: Connect) -> None:
+    create_many(db, [{}] * 2)
+    claimer, pauser = connect(), connect()
+
+    with claimer.transaction():
+        claim(claimer)
+        paused = in_background(lambda: one(pauser, "pause_queue", model_profile="qwen"))
+        wait_until_blocked(db, pauser)
+
+    assert paused.result()["running"] == 1
+
+
+def test_a_claim_waits_for_the_first_settings_of_its_queue(db: Db, connect: Connect) -> None:
+    create(db)
+    claimer, pauser = connect(), connect()
+
+    with pauser.transaction():
+        call(pauser, "pause_queue", model_profile="qwen")
+        claimed = in_background(lambda: claim(claimer))
+        wait_until_blocked(db, claimer)
+
+    assert claimed.result() == []
 
 
 def test_a_pause_may_be_of_one_task_type_alone(db: Db) -> None:
