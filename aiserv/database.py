@@ -29,10 +29,16 @@ POOL_TIMEOUT_SECONDS: Final = 5
 DatabaseError = psycopg.Error
 
 
-def is_unavailable(error: DatabaseError) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Whether PostgreSQL has a bad day: the same call may go well later."""
     problem = database_problem(error)
     return problem is not None and problem.code == "unavailable"
+
+
+def is_of_one_row(error: Exception) -> bool:
+    """Whether PostgreSQL refused a statement, and so undid it, for what may be the fault of one of its rows."""
+    state = (isinstance(error, DatabaseError) and error.sqlstate) or ""
+    return state.startswith(("40", "55")) or (state != "" and not is_unavailable(error))
 
 
 def passwords(conninfo: str) -> list[str]:

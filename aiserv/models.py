@@ -99,6 +99,21 @@ class CreateJob(NewJob):
     task_type: Name
     model_profile: Name
 
+    def over(self, body: str) -> str:
+        """The text of the body it was read from, with what came otherwise, or what PostgreSQL would not read.
+
+        Of members with one name PostgreSQL takes the last, so these are appended and nothing is rendered anew.
+        """
+        delay = None if self.delay is None else f"{self.delay.total_seconds()} seconds"
+        own = {
+            "run_at": time_text(self.run_at),
+            "delay": delay,
+            "idempotency_key": self.idempotency_key,
+            "traceparent": self.traceparent,
+        }
+        given = {name: value for name, value in own.items() if value is not None}
+        return f"{body.rstrip()[:-1]},{json.dumps(given)[1:]}" if given else body
+
 
 class CreateJobs(NewJob):
     """A batch: items go over `defaults`, which go over the fields beside `jobs`."""

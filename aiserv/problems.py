@@ -91,7 +91,7 @@ def database_problem(error: BaseException) -> Problem | None:
         return None
     state = error.sqlstate or ""
     if state in SQLSTATES:
-        return _refusal(SQLSTATES[state], error.diag.message_primary or "")
+        return refusal(state, error.diag.message_primary or "")
     if state == "22P02" and "json" in (error.diag.message_primary or ""):
         return Problem("invalid_json", "the body is not valid JSON")
     if state.startswith(UNAVAILABLE) or (not state and isinstance(error, psycopg.OperationalError)):
@@ -99,7 +99,9 @@ def database_problem(error: BaseException) -> Problem | None:
     return None
 
 
-def _refusal(code: str, message: str) -> Problem:
+def refusal(sqlstate: str, message: str) -> Problem:
+    """The problem that a refusal of our functions means to a client."""
+    code = SQLSTATES[sqlstate]
     complaint = _COMPLAINT.fullmatch(message) if code == "invalid_request" else None
     if complaint:
         index = {"index": int(complaint["index"])} if complaint["index"] else {}

@@ -46,6 +46,7 @@ insert into aiserv.installed (file) values
 \ir functions/_check_names.sql
 \ir functions/_check_new_jobs.sql
 \ir functions/_check_room.sql
+\ir functions/_check_room_each.sql
 \ir functions/_check_settlement.sql
 \ir functions/_claim.sql
 \ir functions/_complete.sql
@@ -68,11 +69,14 @@ insert into aiserv.installed (file) values
 \ir functions/_lock_limits.sql
 \ir functions/_lowest_id.sql
 \ir functions/_matching_ids.sql
+\ir functions/_mismatch.sql
+\ir functions/_mismatches.sql
 \ir functions/_move_cursor.sql
 \ir functions/_new_ids.sql
 \ir functions/_new_jobs.sql
 \ir functions/_open_queues.sql
 \ir functions/_owners.sql
+\ir functions/_parse_each.sql
 \ir functions/_parse_new_job.sql
 \ir functions/_place.sql
 \ir functions/_promote.sql
@@ -86,7 +90,9 @@ insert into aiserv.installed (file) values
 \ir functions/_remember_unsuccessful.sql
 \ir functions/_requeue.sql
 \ir functions/_reserve_batch.sql
+\ir functions/_reserve_each.sql
 \ir functions/_reserve_keys.sql
+\ir functions/_reserve_keys_at_once.sql
 \ir functions/_retry.sql
 \ir functions/_seconds_since.sql
 \ir functions/_send_probes.sql
@@ -97,8 +103,10 @@ insert into aiserv.installed (file) values
 \ir functions/_spend.sql
 \ir functions/_stats_backlog.sql
 \ir functions/_stats_errors.sql
+\ir functions/_store_jobs.sql
 \ir functions/_take.sql
 \ir functions/_unprobed.sql
+\ir functions/_unsound.sql
 \ir functions/batch_with_key.sql
 \ir functions/cancel_job.sql
 \ir functions/cancel_jobs.sql
@@ -108,9 +116,9 @@ insert into aiserv.installed (file) values
 \ir functions/claim_jobs.sql
 \ir functions/complete_job.sql
 \ir functions/count_jobs.sql
+\ir functions/create_each.sql
 \ir functions/create_job.sql
 \ir functions/create_jobs.sql
-\ir functions/created_here.sql
 \ir functions/fail_job.sql
 \ir functions/get_batch.sql
 \ir functions/get_job.sql

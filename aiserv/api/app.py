@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 from aiserv.api.app_keys import (
     CLAIM_LEASE,
     CLAIMS,
+    CREATES,
     DATABASE,
     DEADLINES,
     EVENTS,
@@ -31,6 +32,7 @@ from aiserv.api.openapi import document_routes
 from aiserv.api.routes import TABLE
 from aiserv.api.routing import Scopes
 from aiserv.api.waiting_claims import WaitingClaims
+from aiserv.creates import Creates
 from aiserv.database import Database
 from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics
@@ -62,12 +64,14 @@ class Server:
     max_batch_body: int = 64 * 1024 * 1024
     deadlines: Deadlines = USUAL_DEADLINES
     stopping: bool = field(default=False, init=False)
+    creates: Creates = field(init=False)
     finished: FinishedJobs = field(init=False)
     events: Events = field(init=False)
     claims: WaitingClaims = field(init=False)
     _stats_at: float = field(default=-STATS_SECONDS, init=False)
 
     def __post_init__(self) -> None:
+        self.creates = Creates(self.database)
         self.finished = FinishedJobs(self.database)
         self.events = Events(self.database)
         self.claims = WaitingClaims(self.database)
@@ -112,6 +116,7 @@ class Server:
         )
         app.on_response_prepare.append(show_request_id)
         app[DATABASE] = self.database
+        app[CREATES] = self.creates
         app[FINISHED] = self.finished
         app[EVENTS] = self.events
         app[CLAIMS] = self.claims

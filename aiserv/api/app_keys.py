@@ -8,6 +8,7 @@ from aiohttp import web
 from aiserv.api.event_log import Events
 from aiserv.api.finished import FinishedJobs
 from aiserv.api.waiting_claims import WaitingClaims
+from aiserv.creates import Creates
 from aiserv.database import Database
 from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics
@@ -16,6 +17,7 @@ from aiserv.serving import Deadlines
 from aiserv.tokens import Caller
 
 DATABASE: Final = web.AppKey("database", Database)
+CREATES: Final = web.AppKey("creates", Creates)
 FINISHED: Final = web.AppKey("finished", FinishedJobs)
 EVENTS: Final = web.AppKey("events", Events)
 CLAIMS: Final = web.AppKey("claims", WaitingClaims)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from aiserv.answers import AttemptsAnswer, JobAnswer, JobPage
 from aiserv.api.answers import job_response, json_response, location, versioned
-from aiserv.api.app_keys import DATABASE, FINISHED, METRICS
+from aiserv.api.app_keys import CREATES, DATABASE, FINISHED, METRICS
 from aiserv.api.cursors import cursor_after, last_of
 from aiserv.api.preconditions import patience, wanted_versions
 from aiserv.api.requests import header_key, invalid, parse, path_id, query
@@ -45,7 +45,7 @@ async def create_job(request: web.Request) -> web.Response:
     body, job = await parse(CreateJob, request)
     job = with_headers(job, request)
     wait, applied = patience(request)
-    shown, new = await request.app[DATABASE].create_job(body, job)
+    shown, new = await request.app[CREATES].create_job(body, job)
     request.app[METRICS].transition("create", job.task_type, job.model_profile, int(new))
     if wait:
         shown = await request.app[FINISHED].wait_for(shown.id, wait)

@@ -96,6 +96,7 @@ async def serve(
             tasks.start_soon(listener.run)
             tasks.start_soon(sweeper.run)
             tasks.start_soon(server.finished.run)
+            tasks.start_soon(server.creates.run)
             logger.info("serving on port %s", bound_port)
             task_status.started(bound_port)
             await stop.wait()

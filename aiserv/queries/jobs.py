@@ -1,10 +1,11 @@
 """Jobs and batches: create and read."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from aiserv.filters import Filter, ListJobs
-from aiserv.models import CreateJob
+from aiserv.problems import Problem, refusal
 from aiserv.queries.base import BatchedJob, JobJson, Queries, ShownJob
 
 
@@ -20,35 +21,39 @@ class Summary(NamedTuple):
     batch_id: UUID | None
 
 
+class CreatedJob(NamedTuple):
+    """A job that was asked for, and whether it is new: not the one that its idempotency key made before."""
+
+    shown: ShownJob
+    is_new: bool
+
+
+# What becomes of one job of many that are created each for itself: the job, or why it is refused.
+Creation = CreatedJob | Problem
+# The SQLSTATE of a job whose idempotency key another transaction holds.
+BUSY: Final = "55P03"
+
+
 class JobQueries(Queries):
     """Jobs and batches: create and read."""
 
-    async def create_job(self, body: str, job: CreateJob) -> tuple[ShownJob, bool]:
-        """The new job, or the one its idempotency key made before; and whether it is new."""
-        *shown, new = await self._row(
+    async def create_each(self, jobs: Sequence[str]) -> list[Creation | None]:
+        """What became of each job, given as the JSON of its body; None for one that must be created alone."""
+        rows = await self._rows(
             """
             select
-                job.id, aiserv.job_json(job)::text, aiserv.job_version(job), job.status, job.attempt, job.task_type,
-                job.model_profile, aiserv.created_here(job.id)
-            from aiserv.create_job(
-                owner_service   => %(owner_service)s,
-                owner_ref       => %(owner_ref)s,
-                task_type       => %(task_type)s,
-                model_profile   => %(model_profile)s,
-                input           => coalesce(%(body)s::json -> 'input', '{}'),
-                priority        => %(priority)s,
-                run_at          => %(run_at)s,
-                delay           => %(delay)s,
-                max_attempts    => %(max_attempts)s,
-                timeout_seconds => %(timeout_seconds)s,
-                metadata        => coalesce(%(body)s::json -> 'metadata', '{}'),
-                idempotency_key => %(idempotency_key)s,
-                traceparent     => %(traceparent)s
-            ) as job
+                each.code, each.message, each.is_new, (each.created).id,
+                case when each.code is null then aiserv.job_json(each.created)::text end,
+                case when each.code is null then aiserv.job_version(each.created) end,
+                (each.created).status, (each.created).attempt, (each.created).task_type, (each.created).model_profile
+            from aiserv.create_each(jobs => %(jobs)s::json) as each
             """,
-            {**job.parameters(), "body": body},
+            {"jobs": f"[{','.join(jobs)}]"},
         )
-        return ShownJob(*shown), new
+        return [
+            None if code == BUSY else refusal(code, message) if code else CreatedJob(ShownJob(*shown), new)
+            for code, message, new, *shown in rows
+        ]
 
     async def create_jobs(
         self,

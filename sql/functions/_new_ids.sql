@@ -14,7 +14,10 @@ begin
     return array(
         select encode(
             int8send(((moment.micros / 1000) << 16) | x'7000'::bigint | ((moment.micros % 1000) * 4096 / 1000))
-                || int8send(x'8000000000000000'::bigint | (random() * x'3fffffffffffffff'::bigint)::bigint),
+                || int8send(
+                    x'8000000000000000'::bigint | ((random() * x'7fffffff'::bigint)::bigint << 31)
+                        | (random() * x'7fffffff'::bigint)::bigint
+                ),
             'hex'
         )::uuid
         from (

@@ -200,6 +200,14 @@ create type aiserv._new_job as (
     traceparent     text
 );
 
+-- Why one item of create_each was refused.
+create type aiserv._refusal as (
+    code    text,
+    message text,
+    detail  text,
+    hint    text
+);
+
 -- What became of one item of settle_jobs: a status, or the code of a refusal and why.
 create type aiserv.settlement as (
     id     uuid,

@@ -1,0 +1,106 @@
+"""Group commit: what arrives while a statement is in flight travels together in the next one."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+import anyio
+
+from aiserv.wake import Wake
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+# Of one group: so many that the commit costs little, and so few that nobody waits long for neighbours.
+MOST_ITEMS: Final = 200
+MOST_BYTES: Final = 4 * 1024 * 1024
+
+
+class _Member(Generic[Item, Outcome]):
+    """An item on its way, and what became of it."""
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.outcome: Outcome | None = None
+        self.error: Exception | None = None
+        self.settled = anyio.Event()
+
+
+class Grouping(Generic[Item, Outcome]):
+    """Sends items in groups, one group at a time: one commit and one notification for all that came meanwhile.
+
+    There is no timer: what finds nothing in flight leaves at once. `send` returns an outcome for each item, in order,
+    or None for one that must travel alone. When it raises for a group, and `is_of_one` says that nothing has happened
+    and that it may be the fault of one member, each travels alone; otherwise all of them get the error.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | None]]],
+        *,
+        size: Callable[[Item], int],
+        is_of_one: Callable[[Exception], bool],
+    ) -> None:
+        self._send = send
+        self._size = size
+        self._is_of_one = is_of_one
+        self._waiting: deque[_Member[Item, Outcome]] = deque()
+        self._wake = Wake()
+
+    async def __call__(self, item: Item) -> Outcome:
+        """What became of the item. Raises what `send` raised for it.
+
+        A caller that is cancelled takes the item along if it has not left yet.
+        """
+        member = _Member[Item, Outcome](item)
+        self._waiting.append(member)
+        self._wake()
+        try:
+            await member.settled.wait()
+        finally:
+            if not member.settled.is_set() and member in self._waiting:
+                self._waiting.remove(member)
+        if member.error is not None:
+            raise member.error
+        return member.outcome  # type: ignore[return-value]  # without an error there is an outcome
+
+    async def run(self) -> None:
+        """Send what arrives, for ever."""
+        async with anyio.create_task_group() as loners:
+            while True:
+                woken = self._wake.next
+                if group := self._next_group():
+                    for member in await self._sent(group):
+                        loners.start_soon(self._sent, [member])
+                else:
+                    await woken.wait()
+
+    def _next_group(self) -> list[_Member[Item, Outcome]]:
+        group: list[_Member[Item, Outcome]] = []
+        size = 0
+        while self._waiting and len(group) < MOST_ITEMS:
+            size += self._size(self._waiting[0].item)
+            if group and size > MOST_BYTES:
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    async def _sent(self, group: list[_Member[Item, Outcome]]) -> list[_Member[Item, Outcome]]:
+        """Send the group and tell its members; those are left that must travel alone."""
+        try:
+            outcomes = await self._send([member.item for member in group])
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must know
+            if len(group) > 1 and self._is_of_one(error):
+                return group
+            for member in group:
+                member.error = error
+                member.settled.set()
+            return []
+        alone = []
+        for member, outcome in zip(group, outcomes, strict=True):
+            if outcome is None and len(group) > 1:
+                alone.append(member)
+                continue
+            member.outcome = outcome
+            member.settled.set()
+        return alone

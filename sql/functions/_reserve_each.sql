@@ -1,0 +1,43 @@
+create or replace function aiserv._reserve_each(
+    items         aiserv._new_job[],
+    fresh         uuid[],
+    inout refused aiserv._refusal[],
+    out job_ids   uuid[]
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    keyed    bigint[] := array(
+        select item.ordinality
+        from unnest(_reserve_each.items) with ordinality as item
+        where item.idempotency_key is not null
+    );
+    place    bigint;
+    mismatch record;
+begin
+    job_ids := fresh;
+    if keyed <> '{}' then
+        -- Alone it waits for whoever holds its key; with neighbours it must not make them wait.
+        job_ids := case
+            when cardinality(items) = 1 then aiserv._reserve_keys(items, fresh) else aiserv._reserve_keys_at_once(items, fresh)
+        end;
+        if job_ids is null then
+            job_ids := fresh;
+            foreach place in array keyed loop
+                refused[place] := ('55P03', 'another transaction holds its idempotency key', null, 'Create it alone.');
+            end loop;
+        else
+            for mismatch in select wrong.* from aiserv._mismatches(items, fresh) as wrong loop
+                refused[mismatch.place] := aiserv._mismatch(mismatch.idempotency_key, mismatch.job_id);
+            end loop;
+        end if;
+    end if;
+    for place in select why.ordinality from unnest(refused) with ordinality as why where why.code is not null loop
+        job_ids[place] := null;
+    end loop;
+end;
+$$;
+
+comment on function aiserv._reserve_each is
+'The id of each item''s job: the one that its idempotency key made before, the fresh one, or null where it is refused, and then why.';
