@@ -8,8 +8,8 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    let_in     text[] := '{}';
-    turned_off jsonb  := '{}';
+    let_in     text[] := array[]::text[];
+    turned_off jsonb  := jsonb_build_object();
     new        record;
 begin
     begin

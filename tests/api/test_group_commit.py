@@ -1,0 +1,101 @@
+"""Single creates that arrive together are stored together, and each is answered for itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import psycopg
+from psycopg.rows import DictRow
+
+from tests.api.client import CHAT, Answer, Api
+
+Connect = Callable[..., psycopg.Connection[DictRow]]
+BACKENDS = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like '%create_each%'"
+
+
+async def until_blocked(db: psycopg.Connection[DictRow]) -> None:
+    with anyio.fail_after(20):
+        while not db.execute(BACKENDS).fetchall():  # noqa: ASYNC110 - PostgreSQL tells nobody
+            await anyio.sleep(0.01)
+
+
+class Creating:
+    """Creates while nothing can be stored: the first is on its way, all others wait for the next statement."""
+
+    def __init__(self, api: Api, holder: psycopg.Connection[DictRow], watcher: psycopg.Connection[DictRow]) -> None:
+        self._api = api
+        self._holder = holder
+        self._watcher = watcher
+        self.answers: dict[str, Answer] = {}
+
+    async def create(self, name: str, fields: dict[str, Any]) -> None:
+        self.answers[name] = await self._api.post("jobs", {**CHAT, "owner_ref": name, **fields})
+
+    async def together(self, jobs: dict[str, dict[str, Any]], meanwhile: Callable[[], None] = lambda: None) -> None:
+        async with anyio.create_task_group() as tasks:
+            with self._holder.transaction():
+                self._holder.execute("lock table aiserv.job in share mode")
+                tasks.start_soon(self.create, "first", {})
+                await until_blocked(self._watcher)
+                for name, fields in jobs.items():
+                    tasks.start_soon(self.create, name, fields)
+                # A round trip after theirs began: the server has taken them in.
+                for _ in range(3):
+                    assert (await self._api.get("/healthz")).status == 200
+                meanwhile()
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        return {name: answer.status for name, answer in self.answers.items()}
+
+
+async def test_creates_that_wait_for_a_statement_share_the_next_one(api: Api, connect: Connect) -> None:
+    db = connect()
+    creating = Creating(api, connect(), db)
+
+    await creating.together({name: {} for name in "abcdef"})
+
+    assert set(creating.statuses.values()) == {201}
+    rows = db.execute("select xmin::text as transaction, count(*) as number from aiserv.job group by 1").fetchall()
+    assert sorted(row["number"] for row in rows) == [1, 6]
+    assert {answer.job["owner_ref"] for answer in creating.answers.values()} == {"first", *"abcdef"}
+
+
+async def test_one_bad_create_fails_alone(api: Api, connect: Connect) -> None:
+    db = connect()
+    known = await api.create(idempotency_key="known")
+    creating = Creating(api, connect(), db)
+
+    await creating.together(
+        {
+            "good": {"delay": "1h30m"},
+            "big": {"metadata": {"a": "x" * 20_000}},
+            "other": {"idempotency_key": "known", "priority": 1},
+            "same": {"idempotency_key": "known", "owner_ref": ""},
+            "also good": {"idempotency_key": "new"},
+        }
+    )
+
+    assert creating.statuses == {"first": 201, "good": 201, "big": 400, "other": 422, "same": 200, "also good": 201}
+    assert creating.answers["big"].problem["errors"] == [{"field": "metadata", "message": "must have at most 16 KiB"}]
+    assert creating.answers["same"].job["id"] == known["id"]
+    assert creating.answers["same"].headers["Idempotency-Replayed"] == "true"
+    assert len((await api.get("jobs")).json["jobs"]) == 4
+
+
+async def test_a_lost_connection_is_503_for_its_group_and_keys_make_the_repeat_safe(api: Api, connect: Connect) -> None:
+    db = connect()
+    creating = Creating(api, connect(), db)
+    keyed = {name: {"idempotency_key": name} for name in "abc"}
+
+    await creating.together(
+        keyed, meanwhile=lambda: db.execute(f"select pg_terminate_backend(pid) from ({BACKENDS}) as backend").close()
+    )
+    repeated = [await api.post("jobs", {**CHAT, "owner_ref": name, **fields}) for name, fields in keyed.items()]
+
+    assert creating.statuses["first"] == 503
+    assert {answer.status for answer in repeated} <= {200, 201}
+    acknowledged = [answer.job["id"] for answer in [*creating.answers.values(), *repeated] if answer.status < 300]
+    stored = {str(row["id"]) for row in db.execute("select id from aiserv.job").fetchall()}
+    assert stored == set(acknowledged)
+    assert len(stored) == 3

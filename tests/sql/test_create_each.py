@@ -1,0 +1,122 @@
+"""Many creates in one statement, each for itself."""
+
+import json
+from typing import Any
+
+from psycopg.rows import DictRow
+
+from tests.sql.calls import Connect, Db, call, create, get, in_background, refusal, wait_until_blocked
+
+JOB = {"owner_service": "telephony", "task_type": "chat", "model_profile": "qwen"}
+
+
+def create_each(db: Db, *jobs: Any) -> list[DictRow]:  # noqa: ANN401 - JSON
+    given = [{**JOB, **job} if isinstance(job, dict) else job for job in jobs]
+    return db.execute(
+        """
+        select (each.created).id, (each.created).status, each.is_new, each.code, each.message, each.detail, each.hint
+        from aiserv.create_each(%s) as each
+        """,
+        [json.dumps(given)],
+    ).fetchall()
+
+
+def outcomes(rows: list[DictRow]) -> list[str]:
+    return [row["code"] or ("new" if row["is_new"] else "known") for row in rows]
+
+
+def test_each_job_is_returned_as_create_job_returns_it(db: Db) -> None:
+    alone = create(db, input='{"b": 1.50}', metadata='{"m": 1}', priority=3)
+
+    (row,) = db.execute(
+        "select (each.created).* from aiserv.create_each(%s) as each",
+        [f'[{{"input": {{"b": 1.50}}, "metadata": {{"m": 1}}, "priority": 3, {json.dumps(JOB)[1:]}]'],
+    ).fetchall()
+
+    own = {"id", "created_at", "run_at", "updated_at"}
+    assert {name: value for name, value in row.items() if name not in own} == {
+        name: value for name, value in alone.items() if name not in own
+    }
+    assert row == get(db, row["id"])
+
+
+def test_what_makes_no_sense_fails_alone_and_says_what_create_job_says(db: Db) -> None:
+    bad: list[dict[str, Any]] = [
+        {"owner_service": ""},
+        {"priority": 101},
+        {"metadata": [1]},
+        {"delay": "1 s", "run_at": "2030-01-01Z"},
+    ]
+
+    rows = create_each(db, {}, *bad, {"priority": "x"}, {"other": 1}, 5, {})
+
+    assert outcomes(rows) == ["new", *["JV400"] * 7, "new"]
+    for job, row in zip(bad, rows[1:5], strict=True):
+        fields = {name: json.dumps(value) if name == "metadata" else value for name, value in job.items()}
+        assert row["message"] == refusal(db, "create_job", **JOB | fields).diag.message_primary
+    assert [row["message"] for row in rows[5:8]] == [
+        'invalid input syntax for type integer: "x"',
+        "other: unknown field",
+        "must be an object",
+    ]
+    assert len(call(db, "list_jobs")) == 2
+
+
+def test_a_key_makes_one_job_and_a_different_body_fails_alone(db: Db) -> None:
+    known = create(db, idempotency_key="old")
+
+    rows = create_each(
+        db,
+        {"idempotency_key": "new"},
+        {"idempotency_key": "old"},
+        {"idempotency_key": "old", "priority": 1},
+        {"idempotency_key": "new"},
+        {"idempotency_key": "new", "priority": 1},
+        {},
+    )
+
+    assert outcomes(rows) == ["new", "known", "JK422", "known", "JK422", "new"]
+    assert (rows[1]["id"], rows[3]["id"]) == (known["id"], rows[0]["id"])
+    mismatch = refusal(db, "create_job", **JOB, idempotency_key="old", priority=1).diag
+    assert (rows[2]["message"], rows[2]["detail"], rows[2]["hint"]) == (
+        mismatch.message_primary,
+        mismatch.message_detail,
+        mismatch.message_hint,
+    )
+    assert len(call(db, "list_jobs")) == 3
+
+
+def test_a_key_that_another_transaction_holds_keeps_nobody_waiting(db: Db, connect: Connect) -> None:
+    other, watcher = connect(), connect()
+    with other.transaction():
+        held = create(other, idempotency_key="held")
+
+        together = create_each(db, {"idempotency_key": "held"}, {}, {"idempotency_key": "free"})
+        alone = in_background(lambda: create_each(db, {"idempotency_key": "held"}))
+        wait_until_blocked(watcher, db)
+
+    assert outcomes(together) == ["55P03", "new", "55P03"]
+    (row,) = alone.result()
+    assert (row["id"], row["is_new"]) == (held["id"], False)
+
+
+def test_a_full_queue_refuses_those_that_find_no_room(db: Db) -> None:
+    db.execute("set aiserv.max_pending_per_owner = 2")
+    db.execute("set aiserv.max_pending = 3")
+
+    rows = create_each(
+        db,
+        {"idempotency_key": "a"},
+        {},
+        {"idempotency_key": "b"},
+        {"idempotency_key": "b"},
+        {"owner_service": "x"},
+        {"owner_service": "y"},
+        {"idempotency_key": "a"},
+    )
+
+    assert outcomes(rows) == ["new", "new", "JQ429", "JQ429", "new", "JQ429", "known"]
+    assert rows[2]["message"].endswith("jobs of telephony wait, and no more than 2 may")
+    db.execute("set aiserv.max_pending_per_owner = 5")
+    db.execute("set aiserv.max_pending = 5")
+    assert outcomes(create_each(db, {"idempotency_key": "b"})) == ["new"]

@@ -1,0 +1,158 @@
+"""What waits for a statement goes in the next one."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from aiserv import grouping
+from aiserv.grouping import Grouping
+
+
+class Road:
+    """Where groups leave: keeps those that it let through, and holds the next until it is told."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.left = anyio.Event()
+        self.clear = anyio.Event()
+        self.answer: Callable[[Sequence[str]], list[str | None]] = lambda items: [item.upper() for item in items]
+
+    async def send(self, items: Sequence[str]) -> list[str | None]:
+        self.groups.append(list(items))
+        self.left.set()
+        await self.clear.wait()
+        return self.answer(items)
+
+
+@asynccontextmanager
+async def grouped(road: Road) -> AsyncIterator[Grouping[str, str]]:
+    group = Grouping[str, str](road.send, size=len, is_of_one=lambda error: isinstance(error, ValueError))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(group.run)
+        with anyio.fail_after(10):
+            yield group
+        tasks.cancel_scope.cancel()
+
+
+async def together(group: Grouping[str, str], road: Road, items: list[str]) -> dict[str, str | Exception]:
+    """What becomes of items that arrive while another one is on its way."""
+    outcomes: dict[str, str | Exception] = {}
+
+    async def one(item: str) -> None:
+        try:
+            outcomes[item] = await group(item)
+        except Exception as error:  # noqa: BLE001 - what is asked for
+            outcomes[item] = error
+
+    async with anyio.create_task_group() as callers:
+        callers.start_soon(one, "first")
+        await road.left.wait()
+        for item in items:
+            callers.start_soon(one, item)
+        await anyio.wait_all_tasks_blocked()
+        road.clear.set()
+    return outcomes
+
+
+async def test_what_arrives_while_one_is_on_its_way_travels_together() -> None:
+    road = Road()
+    async with grouped(road) as group:
+        outcomes = await together(group, road, ["a", "b", "c"])
+
+    assert road.groups == [["first"], ["a", "b", "c"]]
+    assert outcomes == {"first": "FIRST", "a": "A", "b": "B", "c": "C"}
+
+
+async def test_what_finds_nothing_on_its_way_leaves_at_once() -> None:
+    road = Road()
+    road.clear.set()
+    async with grouped(road) as group:
+        assert [await group(item) for item in "abc"] == ["A", "B", "C"]
+
+    assert road.groups == [["a"], ["b"], ["c"]]
+
+
+async def test_a_group_is_bounded_in_number_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "MOST_ITEMS", 3)
+    monkeypatch.setattr(grouping, "MOST_BYTES", 4)
+    road = Road()
+    async with grouped(road) as group:
+        await together(group, road, ["a", "b", "c", "d", "eeee", "ffffff", "g"])
+
+    assert road.groups == [["first"], ["a", "b", "c"], ["d"], ["eeee"], ["ffffff"], ["g"]]
+
+
+async def test_a_group_that_one_of_it_spoils_travels_one_by_one() -> None:
+    road = Road()
+
+    def spoiled(items: Sequence[str]) -> list[str | None]:
+        if "bad" in items:
+            raise ValueError(items)
+        return [item.upper() for item in items]
+
+    road.answer = spoiled
+    async with grouped(road) as group:
+        outcomes = await together(group, road, ["a", "bad", "b"])
+
+    assert isinstance(outcomes.pop("bad"), ValueError)
+    assert outcomes == {"first": "FIRST", "a": "A", "b": "B"}
+
+
+async def test_an_error_of_unknown_outcome_is_told_to_all_and_nothing_is_sent_again() -> None:
+    road = Road()
+
+    def lost(items: Sequence[str]) -> list[str | None]:
+        raise ConnectionError
+
+    road.answer = lost
+    async with grouped(road) as group:
+        outcomes = await together(group, road, ["a", "b"])
+
+    assert {type(outcome) for outcome in outcomes.values()} == {ConnectionError}
+    assert road.groups == [["first"], ["a", "b"]]
+
+
+async def test_one_that_must_travel_alone_holds_up_nobody() -> None:
+    road = Road()
+    patience = anyio.Event()
+
+    async def send(items: Sequence[str]) -> list[str | None]:
+        if list(items) == ["slow"]:
+            await patience.wait()
+            return ["SLOW"]
+        await Road.send(road, items)
+        return [None if item == "slow" else item.upper() for item in items]
+
+    road.send = send  # type: ignore[method-assign]  # of this road only
+    async with grouped(road) as group, anyio.create_task_group() as callers:
+        outcomes: dict[str, str | Exception] = {}
+
+        async def all_of_them() -> None:
+            outcomes.update(await together(group, road, ["a", "slow"]))
+
+        callers.start_soon(all_of_them)
+        await road.left.wait()
+        await road.clear.wait()
+        assert await group("later") == "LATER"
+        patience.set()
+
+    assert outcomes == {"first": "FIRST", "a": "A", "slow": "SLOW"}
+
+
+async def test_a_caller_that_goes_takes_its_item_along_and_nobody_elses() -> None:
+    road = Road()
+    async with grouped(road) as group, anyio.create_task_group() as callers:
+        callers.start_soon(group, "first")
+        await road.left.wait()
+        with anyio.CancelScope() as leaving:
+            async with anyio.create_task_group() as leavers:
+                leavers.start_soon(group, "gone")
+                await anyio.wait_all_tasks_blocked()
+                leaving.cancel()
+        callers.start_soon(group, "stays")
+        await anyio.wait_all_tasks_blocked()
+        road.clear.set()
+
+    assert road.groups == [["first"], ["stays"]]
