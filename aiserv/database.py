@@ -225,7 +225,9 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
         )
         return [Settlement(*row) for row in rows]
 
-    async def give_back(self, job: Job, trouble: Trouble | None, patience: timedelta) -> str:
+    async def give_back(
+        self, job: Job, trouble: Trouble | None, patience: timedelta, delay: timedelta | None = None
+    ) -> str:
         """The status of the job given back: `failed` where the trouble of its provider outlasts the patience."""
         row = await self._row(
             """
@@ -235,7 +237,8 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
                 attempt   => %(attempt)s,
                 category  => %(category)s,
                 message   => %(message)s,
-                patience  => %(patience)s
+                patience  => %(patience)s,
+                delay     => %(delay)s
             ) as job
             """,
             {
@@ -244,6 +247,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
                 "category": trouble and trouble.category,
                 "message": trouble and trouble.message,
                 "patience": patience,
+                "delay": delay,
             },
         )
         return row[0]  # type: ignore[no-any-return]  # a column of texts
@@ -270,6 +274,21 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
                 "attempt": job.attempt,
             },
         )
+
+    async def resting_providers(self, job: Job) -> dict[str, tuple[str, float]]:
+        """The providers that the job is to leave alone: the category of their trouble, and for how many seconds.
+
+        Of those in trouble they are all but the ones that the job was sent to probe.
+        """
+        rows = await self._rows(
+            """
+            select provider.name, provider.category, aiserv.seconds_until(provider.paused_until)
+            from aiserv.list_providers() as provider
+            where provider.probe_job_id is distinct from %(job_id)s
+            """,
+            {"job_id": job.id},
+        )
+        return {name: (category, seconds) for name, category, seconds in rows}
 
     async def troubles(self) -> dict[str, str]:
         """The providers in trouble, and in a few words since when, until when and why."""

@@ -49,7 +49,8 @@ class Failure(Exception):  # noqa: N818 - a failure of the attempt, not an error
 
     `usage` is that of `Outcome`: a failure may have cost tokens. `retry_after` is how long the
     provider asked to be left alone. `troubles` has the failures of providers in trouble by their
-    names, where an attempt calls several; empty and `provider_trouble` means the profile's own.
+    names, where an attempt may call several; None and `provider_trouble` means the profile's own.
+    Where it is empty nothing new is known of any provider, and the job waits for `retry_after`.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Failure(Exception):  # noqa: N818 - a failure of the attempt, not an error
         self.provider_trouble = FATES[category] is Fate.RELEASED
         self.usage = usage
         self.retry_after = retry_after
-        self.troubles = dict(troubles or {})
+        self.troubles = None if troubles is None else dict(troubles)
 
     def __str__(self) -> str:
         return f"{self.category}: {self.message}"
@@ -77,7 +78,7 @@ class Failure(Exception):  # noqa: N818 - a failure of the attempt, not an error
         """The same failure with a message that may be stored and shown: clean, redacted, short."""
         # Cut last: half a secret would not be recognised.
         message = redact(clean(self.message), secrets)[:MAX_MESSAGE]
-        troubles = {name: trouble.presentable(secrets) for name, trouble in self.troubles.items()}
+        troubles = self.troubles and {name: trouble.presentable(secrets) for name, trouble in self.troubles.items()}
         return Failure(self.category, message, usage=self.usage, retry_after=self.retry_after, troubles=troubles)
 
 

@@ -21,6 +21,7 @@ from workers.executors import Executor, Outcome
 from workers.executors.chat import Chat
 from workers.executors.observed import observed
 from workers.executors.reporting import reporting
+from workers.executors.resting import resting_by
 from workers.status import status_application
 from workers.worker import Worker
 
@@ -189,7 +190,7 @@ async def _transcription(
     from workers.executors.transcription import Transcription  # noqa: PLC0415
 
     transcription = await stack.enter_async_context(
-        Transcription(settings.transcription, observe=metrics.provider_request)
+        Transcription(settings.transcription, observe=metrics.provider_request, resting=resting_by(database))
     )
     execute = reporting(transcription, database)
     return Hands(

@@ -132,7 +132,9 @@ class Runner:
 
     async def _release(self, job: Job, trouble: Failure | None) -> End:
         try:
-            status = await self._insist(job, partial(self._database.give_back, job, trouble, self._patience))
+            # No provider's pause holds back a job that nobody could be reported for.
+            delay = trouble.retry_after if trouble and trouble.troubles == {} else None
+            status = await self._insist(job, partial(self._database.give_back, job, trouble, self._patience, delay))
         except DatabaseError as error:
             return self._refused(job, sqlstate(error))
         self._metrics.transition("fail" if status == "failed" else "release", job.task_type, job.model_profile)
@@ -157,6 +159,6 @@ class Runner:
 
 
 def _troubles(job: Job, executed: _Success | Failure) -> Mapping[str, Failure]:
-    if isinstance(executed, Failure) and executed.provider_trouble and not executed.troubles:
-        return {job.model_profile: executed}
-    return executed.troubles
+    if isinstance(executed, Failure) and executed.troubles is None:
+        return {job.model_profile: executed} if executed.provider_trouble else {}
+    return executed.troubles or {}

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -17,6 +17,7 @@ from workers.audio.decode import Recording, probe
 from workers.audio.sources import Limits, Source, stored
 from workers.executors import Outcome, input_of
 from workers.executors.reporting import ReportProgress
+from workers.executors.resting import Resting
 from workers.executors.transcription_request import TranscriptionRequest
 from workers.executors.transcription_result import (
     ProviderAttempt,
@@ -47,6 +48,10 @@ async def _keep_to_oneself(_progress: JsonValue) -> None:
     pass
 
 
+async def _nobody_rests(_job: "Job") -> Mapping[str, Failure]:
+    return {}
+
+
 def _overlook(_provider: str, _outcome: str, _seconds: float) -> None:
     pass
 
@@ -63,8 +68,11 @@ class Transcription:
 
     _providers: dict[str, Provider]
 
-    def __init__(self, settings: "TranscriptionSettings", *, observe: Observe = _overlook) -> None:
+    def __init__(
+        self, settings: "TranscriptionSettings", *, observe: Observe = _overlook, resting: Resting = _nobody_rests
+    ) -> None:
         self._settings = settings
+        self._resting = resting
         self._observe = observe
         self._limits = Limits(int(settings.audio_max_bytes), AllowedHosts(settings.audio_url_allowed_hosts))
         self._models = {
@@ -110,7 +118,7 @@ class Transcription:
             recording = await self._recording(stack, request.source, end)
             attempts: list[ProviderAttempt] = []
             for name in request.providers:
-                attempts.append(await self._attempt(name, recording, request.wanted, end))
+                attempts.append(await self._attempt(job, name, recording, request.wanted, end))
                 succeeded = [attempt for attempt in attempts if attempt.transcript is not None]
                 if len(succeeded) == 1 and succeeded[0] is attempts[-1]:
                     await report_progress(progress_of(attempts, seconds=recording.seconds))
@@ -131,11 +139,16 @@ class Transcription:
             return await probe(path, kind)
         raise Failure("timeout", f"the recording was not there within {limit:g} s")
 
-    async def _attempt(self, name: str, recording: Recording, wanted: Wanted, end: float) -> ProviderAttempt:
+    async def _attempt(
+        self, job: "Job", name: str, recording: Recording, wanted: Wanted, end: float
+    ) -> ProviderAttempt:
         """What the provider made of the recording, whatever happens to it."""
         provider = self._providers.get(name)
         if provider is None:
             return ProviderAttempt(name, self._models[name])
+        # Now, for the providers before it may have taken half an hour.
+        if (trouble := (await self._resting(job)).get(name)) is not None:
+            return ProviderAttempt(name, provider.model, failure=trouble, resting=True)
         started = time.monotonic()
         transcript, failure = None, None
         outcome = "cancelled"

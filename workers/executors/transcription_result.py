@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Literal
 
 from pydantic import JsonValue
@@ -12,17 +13,23 @@ from workers.failures import Failure
 from workers.providers.transcript import Transcript
 
 MAX_PROGRESS: Final = 1024 * 1024
+# How long a job waits for a worker that has its providers.
+NOT_SET_UP: Final = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
 class ProviderAttempt:
-    """What one provider made of the recording: a transcript, a failure, or neither where it is not set up."""
+    """What one provider made of the recording: a transcript, a failure, or neither where it is not set up.
+
+    `resting` says that the failure is an earlier one: the provider was not called.
+    """
 
     provider: str
     model: str | None
     duration_ms: int = 0
     transcript: Transcript | None = None
     failure: Failure | None = None
+    resting: bool = False
 
     @property
     def status(self) -> Literal["completed", "failed", "skipped"]:
@@ -94,11 +101,11 @@ def usage_of(attempts: Sequence[ProviderAttempt]) -> dict[str, int] | None:
 
 
 def troubles_of(attempts: Sequence[ProviderAttempt]) -> dict[str, Failure]:
-    """The failures of the providers that are in trouble, by their names."""
+    """The failures of the providers that were found in trouble, by their names."""
     return {
         attempt.provider: attempt.failure
         for attempt in attempts
-        if attempt.failure is not None and attempt.failure.provider_trouble
+        if attempt.failure is not None and attempt.failure.provider_trouble and not attempt.resting
     }
 
 
@@ -110,7 +117,7 @@ def failure_of(attempts: Sequence[ProviderAttempt]) -> Failure:
     failures = [attempt.failure for attempt in attempts if attempt.failure is not None]
     said = "; ".join(f"{attempt.provider}: {attempt.document()['error']}" for attempt in attempts)
     if not failures:
-        return Failure("provider_unavailable", said)
+        return Failure("provider_unavailable", said, retry_after=NOT_SET_UP, troubles={})
     blamed = next((failure for failure in failures if not failure.provider_trouble), None)
     if blamed is not None:
         return Failure(blamed.category, said, usage=usage_of(attempts), troubles=troubles_of(attempts))
