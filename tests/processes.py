@@ -104,4 +104,4 @@ async def until(is_true: Callable[[], object], seconds: float = 5.0) -> None:
     """Wait until something is true, but not for long."""
     with anyio.fail_after(seconds):
         while not is_true():  # noqa: ASYNC110 - what is true may lie in PostgreSQL
-            await anyio.sleep(0.005)
+            await anyio.sleep(0.02)

@@ -96,7 +96,7 @@ def end(db: Db, chance: random.Random, action: str, running: list[DictRow]) -> N
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_numbers_equal_a_count_after_any_history_folded_or_not(db: Db, seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311  # no secret
+    chance = random.Random(seed)  # no secret
 
     for number in range(60):
         step(db, chance)

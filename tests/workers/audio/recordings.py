@@ -170,7 +170,7 @@ def _tone(number: int, rate: int) -> bytes:
 
 @cache
 def _noise(rate: int, level: int) -> bytes:
-    chance = random.Random(1)  # noqa: S311 - the same noise in every run
+    chance = random.Random(1)
     return array("h", (chance.randint(-level, level) for _ in range(rate))).tobytes()
 
 

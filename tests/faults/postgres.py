@@ -1,0 +1,111 @@
+"""A PostgreSQL of a test's own, to be killed: the one of the other tests must live."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+
+from aiserv.embedded import embedded_postgres
+from aiserv.migrate import migrate
+from tests.processes import until
+
+Db = psycopg.Connection[DictRow]
+
+
+@dataclass
+class Postgres:
+    """A PostgreSQL at the same URL whenever it runs. What it has committed survives whatever is killed."""
+
+    directory: Path
+    url: str = ""
+    _running: ExitStack = field(default_factory=ExitStack)
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections: recovery included."""
+        self.url = self._running.enter_context(embedded_postgres(self.directory, durable=False))
+
+    def stop(self) -> None:
+        """Stop it as an administrator does: fast."""
+        self._running.close()
+
+    @property
+    def pid(self) -> int:
+        return int((self.directory / "cluster" / "postmaster.pid").read_text().split()[0])
+
+    def kill(self) -> None:
+        """Kill the postmaster as the kernel does when memory is out, and see its children off."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._running.close()
+
+    async def kill_backend(self, application_name: str) -> None:
+        """Kill one backend: PostgreSQL ends all the others and recovers."""
+        with self.connect() as connection:
+            row = connection.execute(
+                "select pid from pg_stat_activity where application_name = %s limit 1", [application_name]
+            ).fetchone()
+            assert row
+            os.kill(row["pid"], signal.SIGKILL)
+        await until(self.answers, 20)
+
+    def answers(self) -> bool:
+        try:
+            with self.connect() as connection:
+                connection.execute("select")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def connect(self, **parameters: Any) -> Db:  # noqa: ANN401 - of libpq
+        return psycopg.connect(self.url, autocommit=True, row_factory=dict_row, **parameters)
+
+
+@contextmanager
+def own_postgres(directory: Path, *, schema: bool = True) -> Iterator[Postgres]:
+    """A PostgreSQL with our schema. Only a crash of the machine could cost what it has acknowledged."""
+    postgres = Postgres(directory)
+    postgres.start()
+    try:
+        with postgres.connect() as connection:
+            # The setting of a role is stronger than that of the command line, which is for tests without crashes.
+            connection.execute("alter role all set synchronous_commit = 'on'")
+        if schema:
+            migrate(postgres.url)
+        yield postgres
+    finally:
+        postgres.stop()
+
+
+def standby_of(primary: Postgres, directory: Path) -> Postgres:
+    """A standby with a copy of the data of a primary that is stopped."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    shutil.copytree(primary.directory / "cluster", directory / "cluster")
+    (directory / "cluster" / "postmaster.pid").unlink(missing_ok=True)
+    (directory / "cluster" / "standby.signal").touch()
+    with (directory / "cluster" / "postgresql.auto.conf").open("a") as settings:
+        settings.write(f"primary_conninfo = '{primary.url}&application_name=standby'\n")
+    return Postgres(directory)
+
+
+def create(db: Db, name: str) -> None:
+    """A chat job with this reference and prompt."""
+    db.execute(
+        """
+        select aiserv.create_job(
+            owner_service => 'telephony', owner_ref => %(name)s, task_type => 'llm_chat', model_profile => 'qwen',
+            input => json_build_object('user', %(name)s::text)
+        )
+        """,
+        {"name": name},
+    )
+
+
+def statuses(db: Db) -> dict[str, int]:
+    """How many jobs there are in each status."""
+    return {row["status"]: row["count"] for row in db.execute("select status, count(*) from aiserv.jobs group by 1")}

@@ -1,0 +1,145 @@
+"""Servers and workers as processes, to be killed and started again, and what they said."""
+
+import json
+import random
+import re
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import anyio
+from aiohttp import web
+
+from tests.processes import Process, aiserv
+from tests.providers import Answer, FakeProvider, content, fake_provider, refuses
+
+# Short, so that a killed worker's jobs are soon somebody else's.
+LEASE_SECONDS = 2
+SLOTS = 8
+TRACES = re.compile(r"Traceback|never awaited|never retrieved|\"level\": ?\"(?:error|critical)\"")
+
+
+@dataclass
+class Service:
+    """Processes of aiserv on one PostgreSQL; each has a number, and keeps its port when it is started anew."""
+
+    stack: ExitStack
+    variables: dict[str, str]
+    servers: list[Process] = field(default_factory=list)
+    workers: list[Process] = field(default_factory=list)
+    logs: list[Process] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}" for port in self.ports]
+
+    async def start_server(self, number: int | None = None, **variables: str) -> Process:
+        """A new server, or one in place of that with this number."""
+        port = _free_port() if number is None else self.ports[number]
+        server = self._start("serve", HTTP_PORT=str(port), **variables)
+        if number is None:
+            self.servers.append(server)
+            self.ports.append(port)
+        else:
+            self.servers[number] = server
+        await server.port()
+        return server
+
+    async def start_worker(self, number: int | None = None, **variables: str) -> Process:
+        """A new worker, or one in place of that with this number."""
+        names = {"WORKER_ID": f"worker-{len(self.workers) if number is None else number}"}
+        worker = self._start("worker", "llm", **{**names, **variables})
+        if number is None:
+            self.workers.append(worker)
+        else:
+            self.workers[number] = worker
+        await worker.port()
+        return worker
+
+    def complaints(self) -> list[str]:
+        """Lines in any log that no fault excuses: tracebacks and errors."""
+        return [line[:2000] for process in self.logs for line in process.text.splitlines() if TRACES.search(line)]
+
+    def _start(self, *arguments: str, **variables: str) -> Process:
+        process = self.stack.enter_context(aiserv(*arguments, **{**self.variables, **variables}))
+        self.logs.append(process)
+        return process
+
+
+@contextmanager
+def service(conninfo: str, provider: "EchoProvider | None" = None, **variables: str) -> Iterator[Service]:
+    """No process yet: tests start those they need."""
+    own = {
+        "DATABASE_URL": conninfo,
+        "LLM_BASE_URL": provider.fake.base_url if provider else "http://127.0.0.1:9/v1",
+        "WORKER_CLAIM_LIMIT": str(SLOTS),
+        "WORKER_LEASE_TIMEOUT": f"{LEASE_SECONDS}s",
+        "MIGRATE_ON_START": "false",
+    }
+    with ExitStack() as stack:
+        yield Service(stack, {**own, **variables})
+
+
+@dataclass
+class EchoProvider:
+    """A provider that answers with the prompt, and remembers how often each prompt has come."""
+
+    fake: FakeProvider
+    rng: random.Random
+    seconds: float = 0.02
+    executions: Counter[str] = field(default_factory=Counter)
+    # Prompts that begin with this are refused the first time.
+    stumbles: str = "stumble"
+    # And those are never answered.
+    hangs: str = "hang"
+
+    def has_seen(self, prompt: str, times: int) -> bool:
+        return self.executions[prompt] == times
+
+    async def reply(self, request: web.Request) -> web.StreamResponse:
+        asked = json.loads(await request.text())
+        prompt = asked["messages"][-1]["content"]
+        self.executions[prompt] += 1
+        if prompt.startswith(self.hangs):
+            await anyio.sleep_forever()
+        await anyio.sleep(self.rng.uniform(0, 2 * self.seconds))
+        refused = prompt.startswith(self.stumbles) and self.executions[prompt] == 1
+        answer = refuses(400, "this prompt stumbles once") if refused else content(prompt)
+        return await answer.reply(request)
+
+
+@asynccontextmanager
+async def echo_provider(seed: int = 0, seconds: float = 0.02) -> AsyncIterator[EchoProvider]:
+    """The provider; each answer takes `seconds` on average."""
+    async with fake_provider() as fake:
+        provider = EchoProvider(fake, random.Random(seed), seconds)
+        fake.answers(Answer(provider.reply, reads=False))
+        yield provider
+
+
+def descriptors(process: Process) -> int:
+    """How many files and sockets a process has open."""
+    return len(list(Path(f"/proc/{process.popen.pid}/fd").iterdir()))
+
+
+def memory_mib(process: Process) -> float:
+    """Resident memory."""
+    status = Path(f"/proc/{process.popen.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+async def get(url: str, seconds: float = 10.0) -> tuple[int, str]:
+    """Status and text of one request."""
+    timeout = aiohttp.ClientTimeout(total=seconds)
+    async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url) as response:
+        return response.status, await response.text()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -1,0 +1,213 @@
+"""Servers and workers die under load, or are paused: others take over, and nothing acknowledged is lost."""
+
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+import anyio
+import psycopg
+import pytest
+from psycopg.rows import DictRow
+
+from tests.faults.ledger import Ledger, at_rest
+from tests.faults.load import Load
+from tests.faults.postgres import create, statuses
+from tests.faults.scale import rounds
+from tests.faults.service import LEASE_SECONDS, SLOTS, EchoProvider, Service, echo_provider, service
+from tests.processes import until
+
+Db = psycopg.Connection[DictRow]
+Measured = Callable[[str], None]
+REST_SECONDS = 30.0
+
+
+def holds(db: Db, worker_id: str, least: int = 1) -> bool:
+    found = db.execute("select from aiserv.lease where worker_id = %s limit %s", [worker_id, least])
+    return found.rowcount >= least
+
+
+def holds_nothing(db: Db, worker_id: str) -> bool:
+    return not holds(db, worker_id)
+
+
+def compare(load: Load, db: Db, provider: EchoProvider, running: Service) -> None:
+    """What every fault must leave: everything acknowledged as it was, and logs without a traceback."""
+    load.ledger.compare(db, provider.executions)
+    assert load.ledger.violations == []
+    assert load.surprises == []
+    assert running.complaints() == []
+
+
+@pytest.mark.fault(
+    "a worker is killed, again and again, under load",
+    "`SIGKILL` at random moments, then a new one; 3 times, 30 in a soak",
+    "its jobs are taken over within the lease (2 s) + 2 s; nothing lost, nothing twice",
+)
+@pytest.mark.timeout(120 * rounds(1))
+async def test_killed_workers_lose_no_job(conninfo: str, db: Db, measured: Measured) -> None:
+    slowest = 0.0
+    async with echo_provider() as provider:
+        with service(conninfo, provider) as running:
+            await running.start_server()
+            await running.start_worker()
+            await running.start_worker()
+            load = Load(running, Random(1))
+            async with load.running(db):
+                for turn in range(rounds(3)):
+                    number = turn % 2
+                    await anyio.sleep(load.rng.uniform(0.2, 0.6))
+                    await until(partial(holds, db, f"worker-{number}"), 20)
+
+                    running.workers[number].send(signal.SIGKILL)
+                    killed = time.monotonic()
+                    await until(partial(holds_nothing, db, f"worker-{number}"), LEASE_SECONDS + 10)
+                    slowest = max(slowest, time.monotonic() - killed)
+
+                    await running.start_worker(number)
+            compare(load, db, provider, running)
+    measured(f"{slowest:.1f} s; {load.ledger.acknowledged} requests acknowledged, 0 lost")
+    assert slowest <= LEASE_SECONDS + 2
+
+
+@pytest.mark.fault(
+    "a worker is paused for longer than its lease",
+    "`SIGSTOP`, `SIGCONT` after others have done its jobs; 1 round, 10 in a soak",
+    "its late results are refused; 0 results overwritten",
+)
+@pytest.mark.timeout(60 * rounds(1))
+async def test_a_paused_worker_overwrites_nothing(conninfo: str, db: Db, measured: Measured) -> None:
+    refused = 0
+    async with echo_provider(seconds=0.2) as provider:
+        with service(conninfo, provider) as running:
+            await running.start_server()
+            await running.start_worker()
+            await running.start_worker()
+            load = Load(running, Random(2))
+            async with load.running(db):
+                for _ in range(rounds(1)):
+                    await until(lambda: holds(db, "worker-0"), 20)
+
+                    running.workers[0].send(signal.SIGSTOP)
+                    await until(lambda: holds_nothing(db, "worker-0"), LEASE_SECONDS + 10)
+                    running.workers[0].send(signal.SIGCONT)
+
+                    before = refused
+                    while refused == before:
+                        refused = running.workers[0].text.count("lease_lost")
+                        await anyio.sleep(0.05)
+            compare(load, db, provider, running)
+    measured(f"{refused} late results refused, {len(load.ledger.results)} results unchanged")
+
+
+@pytest.mark.fault(
+    "a worker is told to stop in the middle of long jobs",
+    "`SIGTERM` with 8 jobs running and 0.3 s to finish",
+    "claims nothing more; its jobs run elsewhere 1 s after they are given back; no attempt burnt; exit 0",
+)
+async def test_a_worker_that_stops_hands_its_jobs_over(conninfo: str, db: Db, measured: Measured) -> None:
+    async with echo_provider() as provider:
+        with service(conninfo, provider, WORKER_SHUTDOWN_TIMEOUT="300ms", WORKER_LEASE_TIMEOUT="60s") as running:
+            leaving = await running.start_worker()
+            for number in range(SLOTS):
+                create(db, f"hang-{number}")
+            await until(lambda: provider.executions.total() == SLOTS)
+            await running.start_worker()
+
+            told = time.monotonic()
+            leaving.send(signal.SIGTERM)
+            await until(lambda: holds(db, "worker-1", SLOTS), 20)
+            taken = time.monotonic() - told - 0.3
+
+            assert await leaving.ended(5) == 0
+            row = db.execute("select max(failures) as failures, max(attempt) as attempt from aiserv.jobs").fetchone()
+            outcomes = db.execute(
+                "select distinct outcome from aiserv.attempts where worker_id = 'worker-0'"
+            ).fetchall()
+    assert row == {"failures": 0, "attempt": 2}
+    assert outcomes == [{"outcome": "released"}]
+    measured(f"all 8 run elsewhere {taken:.2f} s later")
+    assert taken <= 1
+
+
+@pytest.mark.fault(
+    "a server is killed between commit and answer",
+    "`SIGKILL` while requests with keys are in flight; callers repeat them elsewhere; 3 times, 30 in a soak",
+    "0 duplicates, nothing acknowledged lost",
+)
+@pytest.mark.timeout(60 * rounds(1))
+async def test_killed_servers_create_nothing_twice(conninfo: str, db: Db, measured: Measured) -> None:
+    async with echo_provider() as provider:
+        with service(conninfo, provider) as running:
+            await running.start_server()
+            await running.start_server()
+            await running.start_worker()
+            load = Load(running, Random(3), pause=0.05)
+            async with load.running(db):
+                for turn in range(rounds(3)):
+                    await anyio.sleep(load.rng.uniform(0.2, 0.5))
+
+                    running.servers[turn % 2].send(signal.SIGKILL)
+                    await running.servers[turn % 2].ended()
+                    await running.start_server(turn % 2)
+            compare(load, db, provider, running)
+    measured(f"{load.resets} answers lost, {load.ledger.acknowledged} acknowledged, 0 twice, 0 lost")
+    assert load.resets
+
+
+@pytest.mark.fault(
+    "servers are restarted one after the other under load",
+    "`SIGTERM` to each of two in turn, then a new one; 2 times, 20 in a soak",
+    "0 connections reset, exit 0, nothing acknowledged lost",
+)
+@pytest.mark.timeout(60 * rounds(1))
+async def test_a_rolling_restart_resets_no_connection(conninfo: str, db: Db, measured: Measured) -> None:
+    slowest = 0.0
+    async with echo_provider() as provider:
+        with service(conninfo, provider) as running:
+            await running.start_server()
+            await running.start_server()
+            await running.start_worker()
+            load = Load(running, Random(4), pause=0.05)
+            async with load.running(db):
+                for turn in range(rounds(2)):
+                    server = running.servers[turn % 2]
+                    await anyio.sleep(0.3)
+
+                    told = time.monotonic()
+                    server.send(signal.SIGTERM)
+                    assert await server.ended() == 0
+                    slowest = max(slowest, time.monotonic() - told)
+                    await running.start_server(turn % 2)
+            compare(load, db, provider, running)
+    measured(f"0 of {load.sent} requests reset; stopped within {slowest:.1f} s")
+    assert load.resets == 0
+
+
+@pytest.mark.fault(
+    "a job that kills whoever runs it",
+    "the worker is killed whenever that prompt is with the provider",
+    "failed with `lease_expired` after 3 lost leases; all others completed",
+)
+@pytest.mark.timeout(90)
+async def test_a_poison_job_ends_failed_and_the_others_complete(conninfo: str, db: Db, measured: Measured) -> None:
+    async with echo_provider() as provider:
+        with service(conninfo, provider, WORKER_LEASE_TIMEOUT="1s") as running:
+            worker = await running.start_worker()
+            ledger = Ledger()
+            started = time.monotonic()
+            for name in ("hang", *(f"job-{number}" for number in range(20))):
+                create(db, name)
+                ledger.asked.add(name)
+            for times in range(1, 4):
+                await until(partial(provider.has_seen, "hang", times), 20)
+                # Whoever dies with it three times in a row would be suspected, too.
+                await until(lambda: not holds(db, "worker-0", 2), 20)
+                worker.send(signal.SIGKILL)
+                worker = await running.start_worker(0)
+            await at_rest(db, REST_SECONDS)
+            ledger.compare(db, provider.executions)
+    assert ledger.violations == []
+    assert statuses(db) == {"completed": 20, "failed": 1}
+    measured(f"failed after 3 runs, {time.monotonic() - started:.0f} s; 20 of 20 others completed")
