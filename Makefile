@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 ARGS   ?=
+SECONDS ?= 600
+SEED   ?=
 
 BIN       := .venv/bin
 INSTALLED := .venv/installed-by-$(notdir $(PYTHON))
@@ -17,7 +19,7 @@ COMPILE   := build/lock/bin/uv pip compile pyproject.toml --quiet $(ARGS) --univ
 SQUAWK    := $(BIN)/squawk --assume-in-transaction --pg-version 15.0 \
              --exclude prefer-bigint-over-int,prefer-robust-stmts,require-lock-timeout,require-statement-timeout
 
-.PHONY: help run test check bench format lock image clean
+.PHONY: help run test faults soak check bench format lock image clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +29,13 @@ run: $(INSTALLED) ## Start everything on a PostgreSQL of its own, whose data sta
 
 test: $(INSTALLED) ## Run the tests; ARGS='-k lease' runs some, ARGS='-m "not slow"' leaves out faults and soaks
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(INSTALLED) ## Inject every fault, and write what was measured into tests/faults/README.md
+	@AISERV_FAULTS_TABLE=yes $(BIN)/python -m pytest tests/faults $(ARGS)
+
+soak: $(INSTALLED) ## Inject them ten times as often, with SECONDS=600 of chaos; SEED=… repeats its schedule
+	@AISERV_FAULTS_TIMES=10 AISERV_CHAOS_SECONDS=$(SECONDS) AISERV_CHAOS_SEED=$(SEED) \
+	    $(BIN)/python -m pytest tests/faults $(ARGS)
 
 check: $(INSTALLED) ## Check format, style, types, imports and SQL
 	$(BIN)/ruff format --check

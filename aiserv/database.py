@@ -23,7 +23,8 @@ from aiserv.queries.jobs import JobQueries
 from aiserv.queries.overview import OverviewQueries
 from aiserv.queries.transitions import TransitionQueries
 
-POOL_TIMEOUT_SECONDS: Final = 5
+# With the time in which a dead connection is noticed, as long as a client should wait to hear that it is no use.
+POOL_TIMEOUT_SECONDS: Final = 4
 
 # What every method raises when PostgreSQL refuses or cannot be reached.
 DatabaseError = psycopg.Error
@@ -133,7 +134,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
         """A pool of up to `size` connections, each statement bounded by `statement_timeout`, each create by `caps`.
 
         Database time is bounded by the server and not by cancelling: a cancelled query costs its connection.
-        PostgreSQL need not be up yet: calls wait for it, up to 5 seconds each.
+        PostgreSQL need not be up yet: calls wait for it, up to 4 seconds each.
         """
         session = {
             "statement_timeout": int(statement_timeout / timedelta(milliseconds=1)),

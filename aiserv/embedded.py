@@ -270,8 +270,8 @@ def _wait_until_ready(server: subprocess.Popen[bytes], postmaster_pid: Path, pro
     deadline = time.monotonic() + PATIENCE
     while True:
         with suppress(FileNotFoundError):
-            # The last of its lines is the state of the server; pg_ctl waits for the same word.
-            if postmaster_pid.read_bytes().rstrip().endswith(b"\nready"):
+            # The last of its lines is the state of the server; pg_ctl waits for the same words.
+            if postmaster_pid.read_bytes().rstrip().endswith((b"\nready", b"\nstandby")):
                 return
         if server.poll() is not None or time.monotonic() > deadline:
             raise programs.failure("postgres")

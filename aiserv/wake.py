@@ -1,5 +1,7 @@
 """Waking: telling a task that waits to look again."""
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -44,3 +46,36 @@ class Pause:
         else:
             self._shortest = min(self._shortest * 2, 1.0)
         return min(max(LOOK_SECONDS if due_in is None else due_in, self._shortest), LOOK_SECONDS)
+
+
+# Looks that find nothing: so many in a row are free, and then so many a second.
+FREE_LOOKS: Final = 20.0
+LOOKS_A_SECOND: Final = 10.0
+
+
+class Calm:
+    """Keeps a storm of notifications from becoming a storm of statements: anybody may notify, as often as they like.
+
+    A look that found something earns two more: the next one, and the one when that is done.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left = FREE_LOOKS
+        self._at = clock()
+
+    def looked(self, *, found: bool) -> None:
+        """Count a look."""
+        self._refill()
+        self._left = min(self._left + (2 if found else -1), FREE_LOOKS)
+
+    async def __call__(self) -> None:
+        """Wait until another look is due: not at all, or for a tenth of a second."""
+        self._refill()
+        if self._left < 0:
+            await anyio.sleep(-self._left / LOOKS_A_SECOND)
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self._left = min(self._left + (now - self._at) * LOOKS_A_SECOND, FREE_LOOKS)
+        self._at = now

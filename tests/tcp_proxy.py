@@ -20,6 +20,7 @@ class TcpProxy:
     port: str
     conninfo: str = ""
     swallow_notifications: bool = False
+    flows: anyio.Event = field(default_factory=anyio.Event)
     streams: set[SocketStream] = field(default_factory=set)
 
     def cut(self) -> None:
@@ -27,6 +28,14 @@ class TcpProxy:
         for stream in self.streams:
             with suppress(OSError):
                 stream.extra(SocketAttribute.raw_socket).shutdown(socket.SHUT_RDWR)  # noqa: S610 - of anyio
+
+    def freeze(self) -> None:
+        """Pass nothing on, and say nothing: a peer that hangs."""
+        self.flows = anyio.Event()
+
+    def thaw(self) -> None:
+        """Pass on what has come, and what comes."""
+        self.flows.set()
 
     async def handle(self, client: SocketStream) -> None:
         """Pass bytes until one side is done."""
@@ -45,7 +54,9 @@ class TcpProxy:
     async def _up(self, client: SocketStream, server: ByteStream, done: anyio.CancelScope) -> None:
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:
-                await server.send(await client.receive())
+                data = await client.receive()
+                await self.flows.wait()
+                await server.send(data)
         done.cancel()
 
     async def _down(self, server: ByteStream, client: SocketStream) -> None:
@@ -53,6 +64,7 @@ class TcpProxy:
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:
                 rest += await server.receive()
+                await self.flows.wait()
                 messages, rest = self._messages(rest)
                 if messages:
                     await client.send(messages)
@@ -71,13 +83,14 @@ class TcpProxy:
 
 
 @asynccontextmanager
-async def tcp_proxy(conninfo: str) -> AsyncIterator[TcpProxy]:
-    """A proxy before the PostgreSQL of a test."""
+async def tcp_proxy(conninfo: str, host: str = "127.0.0.1") -> AsyncIterator[TcpProxy]:
+    """A proxy before the PostgreSQL of a test, at this address."""
     known = conninfo_to_dict(conninfo)
     proxy = TcpProxy(str(known["host"]), str(known.get("port") or 5432))
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    proxy.thaw()
+    listener = await anyio.create_tcp_listener(local_host=host)
     port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - of anyio
-    proxy.conninfo = make_conninfo(conninfo, host="127.0.0.1", port=port, sslmode="disable", gssencmode="disable")
+    proxy.conninfo = make_conninfo(conninfo, host=host, port=port, sslmode="disable", gssencmode="disable")
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, proxy.handle)
         yield proxy

@@ -12,8 +12,8 @@ import aiohttp
 import anyio
 
 from tests.faults.ledger import Ledger, at_rest
-from tests.faults.postgres import Db
-from tests.faults.service import Service
+from tests.faults.postgres import Connect
+from tests.faults.service import EchoProvider, Service
 
 JOB = {"owner_service": "telephony", "task_type": "llm_chat", "model_profile": "qwen"}
 REMOTE = {**JOB, "task_type": "remote", "model_profile": "remote"}
@@ -42,7 +42,7 @@ class Load:
     _http: aiohttp.ClientSession = field(init=False)
 
     @asynccontextmanager
-    async def running(self, db: Db) -> AsyncIterator[None]:
+    async def running(self, connect: Connect) -> AsyncIterator[None]:
         """Callers at work until the end of the block; then all that wait get their answers, and all jobs are done."""
         # Connections are not kept: one that a server closes while it is idle would look like a reset.
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
@@ -61,7 +61,8 @@ class Load:
                     tasks.start_soon(self._repeat, caller)
                 yield
                 self._stopped = True
-            await at_rest(db, REST_SECONDS)
+            with connect() as db:
+                await at_rest(db, REST_SECONDS)
             workers.cancel_scope.cancel()
 
     async def _repeat(self, caller: Caller) -> None:
@@ -177,3 +178,12 @@ class Load:
             self.surprises.append(f"{method} {path}: {response.status} {answer}")
         self.unavailable += response.status == 503
         return None if response.status == 503 else {}
+
+
+def checked(load: Load, connect: Connect, provider: EchoProvider, running: Service) -> None:
+    """What every fault must leave: everything acknowledged as it was, and logs without a traceback."""
+    with connect() as db:
+        load.ledger.compare(db, provider.executions)
+    assert load.ledger.violations == []
+    assert load.surprises == []
+    assert running.complaints() == []

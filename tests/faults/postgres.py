@@ -3,11 +3,10 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
@@ -17,6 +16,7 @@ from aiserv.migrate import migrate
 from tests.processes import until
 
 Db = psycopg.Connection[DictRow]
+Connect = Callable[[], Db]
 
 
 @dataclass
@@ -62,8 +62,8 @@ class Postgres:
             return False
         return True
 
-    def connect(self, **parameters: Any) -> Db:  # noqa: ANN401 - of libpq
-        return psycopg.connect(self.url, autocommit=True, row_factory=dict_row, **parameters)
+    def connect(self) -> Db:
+        return psycopg.connect(self.url, autocommit=True, row_factory=dict_row)
 
 
 @contextmanager

@@ -4,9 +4,10 @@ import json
 import random
 import re
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -138,6 +139,18 @@ async def get(url: str, seconds: float = 10.0) -> tuple[int, str]:
     timeout = aiohttp.ClientTimeout(total=seconds)
     async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url) as response:
         return response.status, await response.text()
+
+
+async def answers(url: str, text: str, status: int, seconds: float) -> float:
+    """In how many seconds a request is answered with this status, and this in its text."""
+    started = time.monotonic()
+    with anyio.fail_after(seconds):
+        while True:
+            with suppress(aiohttp.ClientError):
+                answered, body = await get(url)
+                if answered == status and text in body:
+                    return time.monotonic() - started
+            await anyio.sleep(0.02)
 
 
 def _free_port() -> int:

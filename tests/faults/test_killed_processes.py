@@ -7,18 +7,15 @@ from functools import partial
 from random import Random
 
 import anyio
-import psycopg
 import pytest
-from psycopg.rows import DictRow
 
 from tests.faults.ledger import Ledger, at_rest
-from tests.faults.load import Load
-from tests.faults.postgres import create, statuses
+from tests.faults.load import Load, checked
+from tests.faults.postgres import Connect, Db, create, statuses
 from tests.faults.scale import rounds
-from tests.faults.service import LEASE_SECONDS, SLOTS, EchoProvider, Service, echo_provider, service
+from tests.faults.service import LEASE_SECONDS, SLOTS, echo_provider, service
 from tests.processes import until
 
-Db = psycopg.Connection[DictRow]
 Measured = Callable[[str], None]
 REST_SECONDS = 30.0
 
@@ -32,21 +29,13 @@ def holds_nothing(db: Db, worker_id: str) -> bool:
     return not holds(db, worker_id)
 
 
-def compare(load: Load, db: Db, provider: EchoProvider, running: Service) -> None:
-    """What every fault must leave: everything acknowledged as it was, and logs without a traceback."""
-    load.ledger.compare(db, provider.executions)
-    assert load.ledger.violations == []
-    assert load.surprises == []
-    assert running.complaints() == []
-
-
 @pytest.mark.fault(
     "a worker is killed, again and again, under load",
     "`SIGKILL` at random moments, then a new one; 3 times, 30 in a soak",
     "its jobs are taken over within the lease (2 s) + 2 s; nothing lost, nothing twice",
 )
 @pytest.mark.timeout(120 * rounds(1))
-async def test_killed_workers_lose_no_job(conninfo: str, db: Db, measured: Measured) -> None:
+async def test_killed_workers_lose_no_job(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
     slowest = 0.0
     async with echo_provider() as provider:
         with service(conninfo, provider) as running:
@@ -54,7 +43,7 @@ async def test_killed_workers_lose_no_job(conninfo: str, db: Db, measured: Measu
             await running.start_worker()
             await running.start_worker()
             load = Load(running, Random(1))
-            async with load.running(db):
+            async with load.running(connect):
                 for turn in range(rounds(3)):
                     number = turn % 2
                     await anyio.sleep(load.rng.uniform(0.2, 0.6))
@@ -66,7 +55,7 @@ async def test_killed_workers_lose_no_job(conninfo: str, db: Db, measured: Measu
                     slowest = max(slowest, time.monotonic() - killed)
 
                     await running.start_worker(number)
-            compare(load, db, provider, running)
+            checked(load, connect, provider, running)
     measured(f"{slowest:.1f} s; {load.ledger.acknowledged} requests acknowledged, 0 lost")
     assert slowest <= LEASE_SECONDS + 2
 
@@ -77,7 +66,7 @@ async def test_killed_workers_lose_no_job(conninfo: str, db: Db, measured: Measu
     "its late results are refused; 0 results overwritten",
 )
 @pytest.mark.timeout(60 * rounds(1))
-async def test_a_paused_worker_overwrites_nothing(conninfo: str, db: Db, measured: Measured) -> None:
+async def test_a_paused_worker_overwrites_nothing(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
     refused = 0
     async with echo_provider(seconds=0.2) as provider:
         with service(conninfo, provider) as running:
@@ -85,7 +74,7 @@ async def test_a_paused_worker_overwrites_nothing(conninfo: str, db: Db, measure
             await running.start_worker()
             await running.start_worker()
             load = Load(running, Random(2))
-            async with load.running(db):
+            async with load.running(connect):
                 for _ in range(rounds(1)):
                     await until(lambda: holds(db, "worker-0"), 20)
 
@@ -97,7 +86,7 @@ async def test_a_paused_worker_overwrites_nothing(conninfo: str, db: Db, measure
                     while refused == before:
                         refused = running.workers[0].text.count("lease_lost")
                         await anyio.sleep(0.05)
-            compare(load, db, provider, running)
+            checked(load, connect, provider, running)
     measured(f"{refused} late results refused, {len(load.ledger.results)} results unchanged")
 
 
@@ -106,7 +95,9 @@ async def test_a_paused_worker_overwrites_nothing(conninfo: str, db: Db, measure
     "`SIGTERM` with 8 jobs running and 0.3 s to finish",
     "claims nothing more; its jobs run elsewhere 1 s after they are given back; no attempt burnt; exit 0",
 )
-async def test_a_worker_that_stops_hands_its_jobs_over(conninfo: str, db: Db, measured: Measured) -> None:
+async def test_a_worker_that_stops_hands_its_jobs_over(
+    conninfo: str, connect: Connect, db: Db, measured: Measured
+) -> None:
     async with echo_provider() as provider:
         with service(conninfo, provider, WORKER_SHUTDOWN_TIMEOUT="300ms", WORKER_LEASE_TIMEOUT="60s") as running:
             leaving = await running.start_worker()
@@ -137,21 +128,21 @@ async def test_a_worker_that_stops_hands_its_jobs_over(conninfo: str, db: Db, me
     "0 duplicates, nothing acknowledged lost",
 )
 @pytest.mark.timeout(60 * rounds(1))
-async def test_killed_servers_create_nothing_twice(conninfo: str, db: Db, measured: Measured) -> None:
+async def test_killed_servers_create_nothing_twice(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
     async with echo_provider() as provider:
         with service(conninfo, provider) as running:
             await running.start_server()
             await running.start_server()
             await running.start_worker()
             load = Load(running, Random(3), pause=0.05)
-            async with load.running(db):
+            async with load.running(connect):
                 for turn in range(rounds(3)):
                     await anyio.sleep(load.rng.uniform(0.2, 0.5))
 
                     running.servers[turn % 2].send(signal.SIGKILL)
                     await running.servers[turn % 2].ended()
                     await running.start_server(turn % 2)
-            compare(load, db, provider, running)
+            checked(load, connect, provider, running)
     measured(f"{load.resets} answers lost, {load.ledger.acknowledged} acknowledged, 0 twice, 0 lost")
     assert load.resets
 
@@ -162,7 +153,9 @@ async def test_killed_servers_create_nothing_twice(conninfo: str, db: Db, measur
     "0 connections reset, exit 0, nothing acknowledged lost",
 )
 @pytest.mark.timeout(60 * rounds(1))
-async def test_a_rolling_restart_resets_no_connection(conninfo: str, db: Db, measured: Measured) -> None:
+async def test_a_rolling_restart_resets_no_connection(
+    conninfo: str, connect: Connect, db: Db, measured: Measured
+) -> None:
     slowest = 0.0
     async with echo_provider() as provider:
         with service(conninfo, provider) as running:
@@ -170,7 +163,7 @@ async def test_a_rolling_restart_resets_no_connection(conninfo: str, db: Db, mea
             await running.start_server()
             await running.start_worker()
             load = Load(running, Random(4), pause=0.05)
-            async with load.running(db):
+            async with load.running(connect):
                 for turn in range(rounds(2)):
                     server = running.servers[turn % 2]
                     await anyio.sleep(0.3)
@@ -180,7 +173,7 @@ async def test_a_rolling_restart_resets_no_connection(conninfo: str, db: Db, mea
                     assert await server.ended() == 0
                     slowest = max(slowest, time.monotonic() - told)
                     await running.start_server(turn % 2)
-            compare(load, db, provider, running)
+            checked(load, connect, provider, running)
     measured(f"0 of {load.sent} requests reset; stopped within {slowest:.1f} s")
     assert load.resets == 0
 
@@ -191,7 +184,9 @@ async def test_a_rolling_restart_resets_no_connection(conninfo: str, db: Db, mea
     "failed with `lease_expired` after 3 lost leases; all others completed",
 )
 @pytest.mark.timeout(90)
-async def test_a_poison_job_ends_failed_and_the_others_complete(conninfo: str, db: Db, measured: Measured) -> None:
+async def test_a_poison_job_ends_failed_and_the_others_complete(
+    conninfo: str, connect: Connect, db: Db, measured: Measured
+) -> None:
     async with echo_provider() as provider:
         with service(conninfo, provider, WORKER_LEASE_TIMEOUT="1s") as running:
             worker = await running.start_worker()

@@ -1,96 +1,202 @@
-"""PostgreSQL goes away under a running server and worker, and comes back."""
+"""PostgreSQL goes away under a running service, in all the ways it can, and comes back."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
 
-import aiohttp
 import anyio
-import psycopg
 import pytest
-from psycopg.rows import dict_row
+from anyio import to_thread
 
-from aiserv.embedded import embedded_postgres
-from aiserv.migrate import migrate
-from tests.processes import aiserv
+from tests.faults.ledger import at_rest
+from tests.faults.load import Load, checked
+from tests.faults.postgres import Db, Postgres, create, own_postgres, standby_of
+from tests.faults.scale import rounds
+from tests.faults.service import Service, answers, echo_provider, get, service
+from tests.processes import until
 from tests.providers import content, fake_provider
 from tests.workers.running import after
 
-NEW = {"owner_service": "telephony", "task_type": "llm_chat", "model_profile": "qwen", "input": {"user": "Hello?"}}
-RECOVERY_SECONDS = 10
+Measured = Callable[[str], None]
+Fault = Callable[[Postgres], Awaitable[None]]
 
 
-@dataclass
-class Postgres:
-    """A PostgreSQL of our own, at the same URL whenever it runs."""
-
-    directory: Path
-    url: str = ""
-    _running: ExitStack = field(default_factory=ExitStack)
-
-    def start(self) -> None:
-        self.url = self._running.enter_context(embedded_postgres(self.directory, durable=False))
-
-    def stop(self) -> None:
-        self._running.close()
+async def restart(postgres: Postgres) -> None:
+    await to_thread.run_sync(postgres.stop)
+    await to_thread.run_sync(postgres.start)
 
 
-@contextmanager
-def own_postgres(directory: Path) -> Iterator[Postgres]:
-    postgres = Postgres(directory)
-    postgres.start()
-    try:
-        migrate(postgres.url)
-        yield postgres
-    finally:
-        postgres.stop()
+async def kill(postgres: Postgres) -> None:
+    await to_thread.run_sync(postgres.kill)
+    await to_thread.run_sync(postgres.start)
 
 
-async def completed(http: aiohttp.ClientSession, seconds: float) -> None:
-    """Create a job and see it completed, patiently."""
-    with anyio.fail_after(seconds):
-        while True:
-            async with http.post("/api/v1/jobs", json=NEW) as response:
-                job = await response.json()
-                if response.status == 201:
-                    break
-                assert response.status == 503
-            await anyio.sleep(0.05)
-        while job["status"] != "completed":
-            await anyio.sleep(0.05)
-            async with http.get(f"/api/v1/jobs/{job['id']}") as response:
-                job = await response.json()
+async def kill_a_backend(postgres: Postgres) -> None:
+    await postgres.kill_backend("aiserv serve")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seconds_away", [0, 5])
-async def test_server_and_worker_recover_by_themselves_and_lose_no_result(seconds_away: int, tmp_path: Path) -> None:
+async def first_success(running: Service, seconds: float) -> float:
+    """How long it takes until a statement goes through again."""
+    return await answers(f"{running.urls[0]}/api/v1/jobs?limit=1", "", 200, seconds)
+
+
+@pytest.mark.fault(
+    "PostgreSQL is restarted under load; its postmaster is killed; one backend is killed",
+    "fast shutdown; `SIGKILL`; `SIGKILL`, one after the other; each once, 10 times in a soak",
+    "requests are answered 2 s after it is up (3 s after a crash), none waits over 10 s; nothing lost",
+)
+@pytest.mark.timeout(300)
+async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(
+    tmp_path: Path, measured: Measured
+) -> None:
+    with own_postgres(tmp_path) as postgres:
+        async with echo_provider() as provider:
+            with service(postgres.url, provider) as running:
+                await running.start_server()
+                await running.start_worker()
+                load = Load(running, Random(5))
+                async with load.running(postgres.connect):
+                    for fault in [restart, kill, kill_a_backend] * rounds(1):
+                        await anyio.sleep(0.5)
+                        await fault(postgres)
+                        again = await first_success(running, 10)
+                        measured(f"{fault.__name__.replace('_', ' ')}: {again:.1f} s")
+                        assert again <= 3
+                checked(load, postgres.connect, provider, running)
+    measured(f"{load.unavailable} times 503, slowest answer {load.slowest:.1f} s, {load.ledger.acknowledged} kept")
+    assert load.slowest < 10
+
+
+@pytest.mark.fault(
+    "a result is ready while PostgreSQL is away",
+    "stopped for 3 s, meanwhile the provider answers",
+    "the result is kept and stored, by the first attempt",
+)
+@pytest.mark.timeout(120)
+async def test_a_result_that_cannot_be_stored_yet_is_kept(tmp_path: Path, measured: Measured) -> None:
     may_answer = anyio.Event()
     async with fake_provider() as provider:
-        with own_postgres(tmp_path) as postgres:
-            variables = {"DATABASE_URL": postgres.url, "LLM_BASE_URL": provider.base_url}
-            with aiserv("serve", **variables) as server, aiserv("worker", "llm", **variables) as worker:
-                async with aiohttp.ClientSession(f"http://127.0.0.1:{await server.port()}") as http:
-                    await worker.port()
-                    await completed(http, RECOVERY_SECONDS)
-                    provider.answers(after(may_answer, content("Kept.")), content("Hello."))
-                    async with http.post("/api/v1/jobs", json=NEW) as response:
-                        in_flight = (await response.json())["id"]
-                    await provider.called(2)
+        provider.answers(after(may_answer, content("Kept.")))
+        with own_postgres(tmp_path) as postgres, service(postgres.url, LLM_BASE_URL=provider.base_url) as running:
+            # Longer than PostgreSQL is away: a lease that ends is another fault.
+            worker = await running.start_worker(WORKER_LEASE_TIMEOUT="60s")
+            with postgres.connect() as db:
+                create(db, "kept")
+            await provider.called()
 
-                    postgres.stop()
-                    may_answer.set()
-                    await provider.idle()
-                    await anyio.sleep(seconds_away)  # an outage takes its time
-                    postgres.start()
+            await to_thread.run_sync(postgres.stop)
+            may_answer.set()
+            await worker.says("settlements wait for PostgreSQL")
+            await anyio.sleep(3)  # an outage takes its time
+            await to_thread.run_sync(postgres.start)
 
-                    await completed(http, RECOVERY_SECONDS)
-                    with psycopg.connect(postgres.url, row_factory=dict_row) as connection:
-                        kept = connection.execute(
-                            "select result, attempt from aiserv.jobs where id = %s", [in_flight]
-                        ).fetchone()
-                assert (server.popen.poll(), worker.popen.poll()) == (None, None)
+            started = time.monotonic()
+            with postgres.connect() as db:
+                await at_rest(db, 10)
+                kept = db.execute("select result, attempt from aiserv.jobs").fetchone()
+            assert running.complaints() == []
     assert kept
     assert (kept["result"]["content"], kept["attempt"]) == ("Kept.", 1)
-    assert "Traceback" not in server.text + worker.text
+    measured(f"stored {time.monotonic() - started:.1f} s after PostgreSQL was back")
+
+
+@pytest.mark.fault(
+    "PostgreSQL stays away",
+    "stopped for 4 s",
+    "`/readyz` says so within 2 s, requests get 503 within 6 s, `/healthz` stays 200; then all goes on",
+)
+@pytest.mark.timeout(120)
+async def test_while_postgresql_is_away_everybody_is_told_soon(tmp_path: Path, measured: Measured) -> None:
+    with own_postgres(tmp_path) as postgres:
+        async with echo_provider() as provider:
+            with service(postgres.url, provider) as running:
+                server = await running.start_server()
+                worker = await running.start_worker()
+                ports = await server.port(), await worker.port()
+                postgres.stop()
+
+                for port in ports:
+                    assert (await get(f"http://127.0.0.1:{port}/healthz"))[0] == 200
+                    started = time.monotonic()
+                    status, reason = await get(f"http://127.0.0.1:{port}/readyz")
+                    seconds = time.monotonic() - started
+                    measured(f"/readyz in {seconds:.1f} s")
+                    assert (status, "PostgreSQL cannot be used" in reason) == (503, True)
+                    assert seconds <= 2
+                started = time.monotonic()
+                assert (await get(f"{running.urls[0]}/api/v1/jobs"))[0] == 503
+                measured(f"503 in {time.monotonic() - started:.1f} s")
+                assert time.monotonic() - started <= 6
+                await anyio.sleep(2)
+                postgres.start()
+
+                measured(f"back after {await first_success(running, 10):.1f} s")
+                assert running.complaints() == []
+
+
+@pytest.mark.fault(
+    "the primary dies, and its standby takes over",
+    "synchronous replica, `DATABASE_URL` of two hosts with `target_session_attrs=read-write`; `SIGKILL`, promote",
+    "requests are answered 5 s after the promotion, without a restart; nothing acknowledged lost",
+)
+@pytest.mark.timeout(180)
+async def test_server_and_worker_follow_a_failover(tmp_path: Path, measured: Measured) -> None:
+    with own_postgres(tmp_path / "primary") as primary:
+        primary.stop()
+        standby = standby_of(primary, tmp_path / "standby")
+        primary.start()
+        standby.start()
+        try:
+            with primary.connect() as connection:
+                connection.execute("alter system set synchronous_standby_names = 'standby'")
+                connection.execute("select pg_reload_conf()")
+                await until(lambda: is_synchronous(connection), 20)
+            async with echo_provider() as provider:
+                with service(both(primary, standby), provider) as running:
+                    await running.start_server()
+                    await running.start_worker()
+                    load = Load(running, Random(6))
+                    async with load.running(standby.connect):
+                        await anyio.sleep(1)
+                        await to_thread.run_sync(primary.kill)
+                        with standby.connect() as connection:
+                            connection.execute("select pg_promote()")
+                        again = await first_success(running, 20)
+                        await anyio.sleep(0.5)
+                    checked(load, standby.connect, provider, running)
+        finally:
+            standby.stop()
+    measured(f"{again:.1f} s after the promotion; {load.ledger.acknowledged} acknowledged, 0 lost")
+    assert again <= 5
+
+
+@pytest.mark.fault(
+    "the connections lead to a standby",
+    "a standby in place of the primary, at the same address",
+    "`/readyz` 503 within 5 s, writes 503; promoted, it serves at once",
+)
+@pytest.mark.timeout(120)
+async def test_a_standby_is_not_taken_for_the_primary(tmp_path: Path, measured: Measured) -> None:
+    with own_postgres(tmp_path) as postgres, service(postgres.url) as running:
+        await running.start_server()
+        postgres.stop()
+        (tmp_path / "cluster" / "standby.signal").touch()
+        postgres.start()
+
+        noticed = await answers(f"{running.urls[0]}/readyz", "read-only", 503, 5)
+        measured(f"noticed in {noticed:.1f} s")
+        with postgres.connect() as connection:
+            connection.execute("select pg_promote()")
+        ready = await answers(f"{running.urls[0]}/readyz", "", 200, 10)
+        measured(f"ready {ready:.1f} s after its promotion")
+
+
+def both(primary: Postgres, standby: Postgres) -> str:
+    """One URL with both hosts, for whichever takes writes."""
+    hosts = [postgres.url.partition("host=")[2].partition("&")[0] for postgres in (primary, standby)]
+    return f"postgresql://postgres@/postgres?host={','.join(hosts)}&port=5432,5432&target_session_attrs=read-write"
+
+
+def is_synchronous(connection: Db) -> bool:
+    return connection.execute("select from pg_stat_replication where sync_state = 'sync'").rowcount == 1

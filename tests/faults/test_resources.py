@@ -1,0 +1,244 @@
+"""Connections, disk space and locks run out."""
+
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import anyio
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tests.conftest import administrator, url_of
+from tests.faults.load import JOB
+from tests.faults.postgres import Connect, Db, create, statuses
+from tests.faults.service import answers, echo_provider, get, service
+from tests.processes import until
+
+Measured = Callable[[str], None]
+CALLERS = 500
+JOBS = 100_000
+CLAIMERS = 8
+
+
+@pytest.mark.fault(
+    "the pool is exhausted",
+    "a lock holds all 10 connections of a server, and 500 callers come at once",
+    "503 for the others within 6 s; `/healthz`, `/readyz`, `/metrics` within 2 s; leases (2 s) kept",
+)
+@pytest.mark.timeout(120)
+async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
+    conninfo: str, connect: Connect, db: Db, measured: Measured
+) -> None:
+    async with echo_provider() as provider:
+        with service(conninfo, provider) as running:
+            await running.start_server()
+            await running.start_worker()
+            url = running.urls[0]
+            create(db, "hang")
+            await until(lambda: provider.executions.total() == 1, 20)
+
+            seen: list[tuple[int, float]] = []
+            probes: list[float] = []
+            async with (
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+                anyio.create_task_group() as tasks,
+            ):
+
+                async def call(number: int) -> None:
+                    started = time.monotonic()
+                    body = {**JOB, "idempotency_key": str(number)}
+                    async with http.post(f"{url}/api/v1/jobs", json=body) as response:
+                        seen.append((response.status, time.monotonic() - started))
+
+                blocker = connect()
+                with blocker.transaction():
+                    blocker.execute("lock table aiserv.idempotency in access exclusive mode")
+                    for number in range(CALLERS):
+                        tasks.start_soon(call, number)
+                    await until(lambda: waiting_for_locks(db) == 10, 20)
+                    for path in ("healthz", "readyz", "metrics"):
+                        started = time.monotonic()
+                        assert (await get(f"{url}/{path}"))[0] == 200
+                        probes.append(time.monotonic() - started)
+                    await until(lambda: len(seen) == CALLERS - 10, 20)
+            refused = [seconds for status, seconds in seen if status == 503]
+            held = db.execute(
+                "select attempt from aiserv.jobs where owner_ref = 'hang' and status = 'running'"
+            ).fetchone()
+            again = await answers(f"{url}/api/v1/jobs", "", 200, 5)
+            assert running.complaints() == []
+    assert sorted({status for status, _ in seen}) == [201, 503]
+    assert (len(refused), held) == (CALLERS - 10, {"attempt": 1})
+    measured(
+        f"{len(refused)} times 503, after {max(refused):.1f} s at most; probes {max(probes):.2f} s; back {again:.2f} s"
+    )
+    assert max(refused) <= 6
+    assert max(probes) <= 2
+
+
+def waiting_for_locks(db: Db) -> int:
+    found = db.execute(
+        "select from pg_stat_activity"
+        " where wait_event_type = 'Lock' and application_name = 'aiserv serve' and datname = current_database()"
+    )
+    return found.rowcount
+
+
+@pytest.mark.fault(
+    "a batch of 100,000 jobs is created and cancelled while eight workers claim",
+    "one `POST /jobs/batch`, then one `POST /jobs/cancel`; the workers claim and complete over SQL",
+    "0 deadlocks, counters exact; cancel within 30 s; claims 100 ms in the middle",
+)
+@pytest.mark.timeout(180)
+async def test_a_hundred_thousand_jobs_are_cancelled_under_the_hands_of_eight_claimers(
+    conninfo: str, connect: Connect, db: Db, measured: Measured
+) -> None:
+    stop, errors, took, completed = threading.Event(), [], [], []
+
+    def work(connection: Db, name: str) -> None:
+        try:
+            while not stop.is_set():
+                started = time.monotonic()
+                claimed = connection.execute(
+                    "select id, attempt from aiserv.claim_jobs(worker_id => %s, max_jobs => 4)", [name]
+                ).fetchall()
+                took.append(time.monotonic() - started)
+                for job in claimed:
+                    try:
+                        connection.execute("select aiserv.complete_job(%s, '1', %s)", [job["id"], job["attempt"]])
+                        completed.append(job["id"])
+                    except psycopg.DatabaseError as error:
+                        # Cancelled meanwhile.
+                        if error.sqlstate not in {"JL409", "JS409"}:
+                            raise
+                time.sleep(0.02)
+        except psycopg.Error as error:
+            errors.append(error)
+
+    with service(conninfo) as running:
+        await running.start_server()
+        claimers = [threading.Thread(target=work, args=[connect(), f"w{number}"]) for number in range(CLAIMERS)]
+        for claimer in claimers:
+            claimer.start()
+        try:
+            timeout = aiohttp.ClientTimeout(total=120)
+            async with aiohttp.ClientSession(f"{running.urls[0]}/api/v1/", timeout=timeout) as http:
+                started = time.monotonic()
+                batch = {"defaults": JOB, "jobs": [{}] * JOBS}
+                async with http.post("jobs/batch?return=ids", json=batch) as response:
+                    assert response.status == 201, await response.text()
+                    batch_id = (await response.json())["batch_id"]
+                creating = time.monotonic() - started
+                async with http.post("jobs/cancel", json={"batch_id": batch_id}) as response:
+                    assert response.status == 200, await response.text()
+                    cancelled = (await response.json())["cancelled"]
+                cancelling = time.monotonic() - started - creating
+        finally:
+            stop.set()
+            for claimer in claimers:
+                await anyio.to_thread.run_sync(claimer.join)
+        counted = db.execute("select aiserv.stats()::jsonb -> 'queue' as queue").fetchone()
+        assert running.complaints() == []
+    assert errors == []
+    assert statuses(db) == {"cancelled": cancelled, "completed": len(completed)}
+    assert cancelled + len(completed) == JOBS
+    assert counted
+    assert [counted["queue"][status] for status in ("pending", "running", "cancelled")] == [0, 0, cancelled]
+    middle = sorted(took)[len(took) // 2]
+    measured(f"created in {creating:.1f} s, cancelled in {cancelling:.1f} s; {len(completed):,} completed before")
+    measured(f"{len(took)} claims, {middle * 1000:.0f} ms in the middle; 0 deadlocks")
+    assert cancelling <= 30
+
+
+@contextmanager
+def small_disk(directory: Path, mebibytes: int) -> Iterator[Callable[[int], None]]:
+    """A file system of this size at `directory`, and how to change it; skips the test without root."""
+    # PostgreSQL is somebody else, and has to walk there.
+    directory.parent.chmod(0o711)
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(directory)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a small disk needs root")
+
+    def resize(size: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}m", str(directory)], check=True)
+
+    try:
+        yield resize
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+@contextmanager
+def database_on(postgres: str, template: str, disk: Path) -> Iterator[str]:
+    """The URL of a database whose tables lie there."""
+    names = {"database": sql.Identifier("aiserv_small"), "space": sql.Identifier("aiserv_small")}
+    with administrator(postgres) as connection:
+        row = connection.execute("select current_setting('data_directory')").fetchone()
+        assert row
+        # PostgreSQL runs as whoever owns its data.
+        owner = Path(row[0]).stat()
+        shutil.chown(disk, owner.st_uid, owner.st_gid)
+        disk.chmod(0o700)
+        connection.execute(sql.SQL("create tablespace {space} location {place}").format(**names, place=str(disk)))
+        connection.execute(
+            sql.SQL("create database {database} template {template} tablespace {space}").format(
+                **names, template=sql.Identifier(template)
+            )
+        )
+    try:
+        yield url_of(postgres, "aiserv_small")
+    finally:
+        with administrator(postgres) as connection:
+            connection.execute(sql.SQL("drop database {database} with (force)").format(**names))
+            connection.execute(sql.SQL("drop tablespace {space}").format(**names))
+
+
+@pytest.mark.fault(
+    "the disk is full",
+    "the tables lie on a tmpfs of 32 MiB (root), and callers create until it is full; then it grows",
+    "creates get 503 with `Retry-After`, reads 200; creates work 1 s after there is space; PostgreSQL stays up",
+)
+@pytest.mark.timeout(90)
+async def test_a_full_disk_refuses_creates_and_heals(
+    postgres: str, template: str, scratch: Path, measured: Measured
+) -> None:
+    text = "".join(chr(33 + (number * number * 7919 + number // 90) % 90) for number in range(100_000))
+    body = {**JOB, "input": {"text": text}}
+    disk = scratch / "small"
+    with small_disk(disk, 32) as resize, database_on(postgres, template, disk) as url, service(url) as running:
+        await running.start_server()
+        async with aiohttp.ClientSession(f"{running.urls[0]}/api/v1/") as http:
+            created = 0
+            with anyio.fail_after(60):
+                while True:
+                    async with http.post("jobs", json=body) as response:
+                        if response.status != 201:
+                            break
+                        created += 1
+            refused = response.status, response.headers.get("Retry-After")
+            async with http.get("jobs?limit=1") as response:
+                assert response.status == 200
+
+            resize(128)
+            started = time.monotonic()
+            with anyio.fail_after(5):
+                while True:
+                    async with http.post("jobs", json=body) as response:
+                        if response.status == 201:
+                            break
+            healed = time.monotonic() - started
+        with psycopg.connect(url, row_factory=dict_row) as db:
+            there = sum(statuses(db).values())
+        assert running.complaints() == []
+    assert refused == (503, "1")
+    assert there == created + 1
+    measured(f"503 after {created} jobs of 100 kB, all there; healed in {healed:.2f} s")
+    assert healed <= 1
