@@ -139,7 +139,7 @@ async def _connections(url: str) -> AsyncIterator["asyncio.Queue[psycopg.AsyncCo
 
 async def paced(act: Callable[[], Awaitable[None]], rate: float, seconds: float) -> None:
     """Act at this rate, at uneven intervals as in life, whether or not the acts before have ended."""
-    chance = random.Random(1)  # noqa: S311 - each run the same intervals
+    chance = random.Random(1)
     begin = due = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         while due < begin + seconds:

@@ -80,7 +80,7 @@ async def test_wrong_clocks_of_workers_change_no_lease(conninfo: str, db: Db, sh
                 create(db, f"job-{number}")
             await until(partial(completed, db, JOBS), 60)
             seconds = time.monotonic() - started
-            shown = [datetime.fromisoformat(process.logged()[0]["time"]) for process in (ahead, behind)]
+            shown = [datetime.fromisoformat(process.logged()[0]["timestamp"]) for process in (ahead, behind)]
             assert running.complaints() == []
     off = [round((at - datetime.now(UTC)).total_seconds() / 3600) for at in shown]
     row = db.execute(

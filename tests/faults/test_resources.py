@@ -18,12 +18,13 @@ from psycopg.rows import dict_row
 from tests.conftest import administrator, url_of
 from tests.faults.load import JOB
 from tests.faults.postgres import Connect, Db, create, statuses
+from tests.faults.scale import rounds
 from tests.faults.service import answers, echo_provider, get, service
 from tests.processes import until
 
 Measured = Callable[[str], None]
 CALLERS = 500
-JOBS = 100_000
+JOBS = min(rounds(20_000), 100_000)
 CLAIMERS = 8
 
 
@@ -92,12 +93,12 @@ def waiting_for_locks(db: Db) -> int:
 
 
 @pytest.mark.fault(
-    "a batch of 100,000 jobs is created and cancelled while eight workers claim",
-    "one `POST /jobs/batch`, then one `POST /jobs/cancel`; the workers claim and complete over SQL",
+    "a batch is cancelled while eight workers claim",
+    "one `POST` of 20,000 jobs (100,000 in a soak), then one cancel; the workers claim and complete over SQL",
     "0 deadlocks, counters exact; cancel within 30 s; claims 100 ms in the middle",
 )
-@pytest.mark.timeout(180)
-async def test_a_hundred_thousand_jobs_are_cancelled_under_the_hands_of_eight_claimers(
+@pytest.mark.timeout(400)
+async def test_a_batch_is_cancelled_under_the_hands_of_eight_claimers(
     conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
     stop, errors, took, completed = threading.Event(), [], [], []
@@ -128,7 +129,7 @@ async def test_a_hundred_thousand_jobs_are_cancelled_under_the_hands_of_eight_cl
         for claimer in claimers:
             claimer.start()
         try:
-            timeout = aiohttp.ClientTimeout(total=120)
+            timeout = aiohttp.ClientTimeout(total=180)
             async with aiohttp.ClientSession(f"{running.urls[0]}/api/v1/", timeout=timeout) as http:
                 started = time.monotonic()
                 batch = {"defaults": JOB, "jobs": [{}] * JOBS}
@@ -181,10 +182,7 @@ def database_on(postgres: str, template: str, disk: Path) -> Iterator[str]:
     """The URL of a database whose tables lie there."""
     names = {"database": sql.Identifier("aiserv_small"), "space": sql.Identifier("aiserv_small")}
     with administrator(postgres) as connection:
-        row = connection.execute("select current_setting('data_directory')").fetchone()
-        assert row
-        # PostgreSQL runs as whoever owns its data.
-        owner = Path(row[0]).stat()
+        owner = Path(f"/proc/{connection.info.backend_pid}").stat()
         shutil.chown(disk, owner.st_uid, owner.st_gid)
         disk.chmod(0o700)
         connection.execute(sql.SQL("create tablespace {space} location {place}").format(**names, place=str(disk)))
