@@ -40,7 +40,19 @@ class Service:
         return [f"http://127.0.0.1:{port}" for port in self.ports]
 
     async def start_server(self, number: int | None = None, **variables: str) -> Process:
-        """A new server, or one in place of that with this number."""
+        """A new server, or one in place of that with this number, once it listens."""
+        server = self.launch_server(number, **variables)
+        await server.port()
+        return server
+
+    async def start_worker(self, number: int | None = None, **variables: str) -> Process:
+        """A new worker, or one in place of that with this number, once it is there."""
+        worker = self.launch_worker(number, **variables)
+        await worker.port()
+        return worker
+
+    def launch_server(self, number: int | None = None, **variables: str) -> Process:
+        """A server that may not listen yet."""
         port = _free_port() if number is None else self.ports[number]
         server = self._start("serve", HTTP_PORT=str(port), **variables)
         if number is None:
@@ -48,18 +60,16 @@ class Service:
             self.ports.append(port)
         else:
             self.servers[number] = server
-        await server.port()
         return server
 
-    async def start_worker(self, number: int | None = None, **variables: str) -> Process:
-        """A new worker, or one in place of that with this number."""
+    def launch_worker(self, number: int | None = None, **variables: str) -> Process:
+        """A worker that may not be there yet."""
         names = {"WORKER_ID": f"worker-{len(self.workers) if number is None else number}"}
         worker = self._start("worker", "llm", **{**names, **variables})
         if number is None:
             self.workers.append(worker)
         else:
             self.workers[number] = worker
-        await worker.port()
         return worker
 
     def complaints(self) -> list[str]:

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from aiserv.wake import Pause, Wake
+from aiserv.wake import Calm, Pause, Wake
 
 
 @pytest.mark.parametrize(("due_in", "seconds"), [(None, 30), (100, 30), (3, 3), (0.25, 0.25)])
@@ -42,3 +42,33 @@ async def test_a_wake_between_looking_and_waiting_is_not_lost() -> None:
     with anyio.fail_after(1):
         await woken.wait()
     assert not wake.next.is_set()
+
+
+async def test_looks_that_find_nothing_are_ten_a_second_after_the_first_twenty() -> None:
+    now = 0.0
+    calm = Calm(clock=lambda: now)
+    for _ in range(20):
+        calm.looked(found=False)
+
+    with anyio.fail_after(0.05):
+        await calm()
+    calm.looked(found=False)
+    started = anyio.current_time()
+    await calm()
+
+    assert anyio.current_time() - started >= 0.09
+    now = 0.2
+    started = anyio.current_time()
+    await calm()
+    assert anyio.current_time() - started < 0.05
+
+
+async def test_looks_that_find_something_are_free() -> None:
+    calm = Calm(clock=lambda: 0.0)
+
+    for _ in range(100):
+        calm.looked(found=True)
+        calm.looked(found=False)
+
+    with anyio.fail_after(0.05):
+        await calm()
