@@ -161,6 +161,39 @@ def token(
 
 
 @app.command()
+def bench(  # noqa: PLR0917 - typer calls it by name
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long each part takes.")] = 5.0,
+    jobs: Annotated[int, typer.Option(min=1, max=10_000_000, help="The most jobs that a part creates.")] = 20_000,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Jobs in a batch.")] = 1000,
+    connections: Annotated[int, typer.Option(min=1, max=1000, help="Clients that create one by one.")] = 64,
+    rate: Annotated[float, typer.Option(min=1, max=10_000, help="Jobs a second while pick-up is measured.")] = 200.0,
+    input_bytes: Annotated[int, typer.Option(min=12, max=1_000_000, help="The size of an input.")] = 300,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,  # noqa: FBT002 - as above
+) -> None:
+    """Measure creates, drain and pick-up on DATABASE_URL, or without it on an embedded PostgreSQL; no job stays."""
+    from aiserv.bench.run import BenchError, Options, run_bench  # noqa: PLC0415
+    from aiserv.database import DatabaseError  # noqa: PLC0415
+    from aiserv.embedded import EmbeddedPostgresError  # noqa: PLC0415
+    from aiserv.migrate import MigrationError  # noqa: PLC0415
+
+    settings = _settings(log_level="warning")
+    if settings.database.configured_url:
+        _conninfo(settings)
+    options = Options(seconds, jobs, batch, connections, rate, input_bytes)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        report = run_bench(settings, options, lambda text: typer.echo(f"{text} ...", err=True))
+    except KeyboardInterrupt:
+        _fail(Exit.FAILED, "interrupted; its jobs are gone")
+    except (BenchError, DatabaseError, EmbeddedPostgresError, MigrationError) as error:
+        _fail(Exit.FAILED, str(error))
+    if json:
+        typer.echo(report.as_json())
+    else:
+        report.show()
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from aiserv import __version__  # noqa: PLC0415

@@ -319,6 +319,13 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
         )
         return row[0]  # type: ignore[no-any-return]  # a column of floats
 
+    async def delete_jobs(self, model_profile: str) -> int:
+        """Delete some finished jobs of a model profile; how many, so that whoever wants more asks again."""
+        row = await self._row(
+            "select aiserv.delete_jobs(model_profile => %(model_profile)s)", {"model_profile": model_profile}
+        )
+        return row[0]  # type: ignore[no-any-return]  # a column of integers
+
     async def stats(self) -> dict[str, Any]:
         """The numbers of the whole installation, as `aiserv.stats` gives them."""
         return json.loads(await self._text("select aiserv.stats()::text"))  # type: ignore[no-any-return]  # an object

@@ -54,6 +54,7 @@ insert into aiserv.installed (file) values
 \ir functions/_conditions.sql
 \ir functions/_create_jobs.sql
 \ir functions/_cursor.sql
+\ir functions/_delete_jobs.sql
 \ir functions/_fail.sql
 \ir functions/_failure_answer.sql
 \ir functions/_fingerprint.sql
@@ -119,6 +120,7 @@ insert into aiserv.installed (file) values
 \ir functions/create_each.sql
 \ir functions/create_job.sql
 \ir functions/create_jobs.sql
+\ir functions/delete_jobs.sql
 \ir functions/fail_job.sql
 \ir functions/get_batch.sql
 \ir functions/get_job.sql

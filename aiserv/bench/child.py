@@ -92,8 +92,9 @@ def main() -> None:
     parser.add_argument("what", choices=["server", "worker"])
     parser.add_argument("--model-profile", default="bench")
     parser.add_argument("--every", type=int, default=500)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="instead of the environment's")
     given = parser.parse_args()
-    settings = Settings.load()
+    settings = Settings.load(**dict(pair.split("=", 1) for pair in given.set))
     configure(settings.log)
     logging.getLogger().setLevel(logging.WARNING)
 

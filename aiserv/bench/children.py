@@ -21,9 +21,9 @@ class ChildError(Exception):
 
 
 class Child:
-    """A process, its messages, and the end of its log."""
+    """A process, its messages, and the end of its log. Without an environment it has ours."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None, log: Path) -> None:
         self._log = log
         self._name = " ".join(command)
         self._messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -31,7 +31,7 @@ class Child:
             self.popen = subprocess.Popen(  # noqa: S603 - our own programs
                 command,
                 cwd=ROOT,
-                env=dict(environment),
+                env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -100,7 +100,9 @@ class Child:
 
 
 @contextmanager
-def started(commands: Sequence[Sequence[str]], environment: Mapping[str, str], log: Path) -> Iterator[list[Child]]:
+def started(
+    commands: Sequence[Sequence[str]], environment: Mapping[str, str] | None, log: Path
+) -> Iterator[list[Child]]:
     """These processes at once, each having said `port`; stopped at the end."""
     children: list[Child] = []
     try:

@@ -4,11 +4,13 @@ asyncio's protocols and not anyio: on two cores a slower client would be part of
 """
 
 import asyncio
+import itertools
 import math
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 HEAD_END: Final = b"\r\n\r\n"
 LENGTH: Final = b"\r\ncontent-length:"
@@ -89,9 +91,9 @@ def request(method: str, path: str, body: bytes = b"", *, token: str | None = No
 
 
 async def closed_loop(
-    port: int, requests: Sequence[bytes], *, connections: int, seconds: float, stopped: Callable[[], bool] = bool
+    port: int, requests: Sequence[bytes], *, connections: int, seconds: float, most: int | None = None
 ) -> Load:
-    """Load by so many connections, each sending its next request when the last one is answered.
+    """Load by so many connections, each sending its next request when the last one is answered, `most` in all.
 
     Raises LoadError for any answer but 2xx.
     """
@@ -100,9 +102,11 @@ async def closed_loop(
     begin = time.monotonic()
     deadline = begin + seconds
 
+    left = itertools.repeat(None) if most is None else itertools.repeat(None, most)
+
     async def send(client: HttpConnection, number: int) -> None:
         now = time.monotonic()
-        while now < deadline and not stopped():
+        while now < deadline and next(left, False) is None:
             status, answer = await client.ask(requests[number % len(requests)])
             if status not in OK:
                 raise LoadError(f"HTTP {status}: {answer.decode(errors='replace')}")
@@ -117,6 +121,18 @@ async def closed_loop(
             client.close()
     load.seconds = time.monotonic() - begin
     return load
+
+
+async def paced(act: Callable[[], Coroutine[Any, Any, None]], rate: float, seconds: float) -> None:
+    """Act at this rate, at uneven intervals as in life, whether or not the acts before have ended."""
+    chance = random.Random(1)  # noqa: S311 - each run the same intervals
+    begin = due = time.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        while due < begin + seconds:
+            if (left := due - time.monotonic()) > 0:
+                await asyncio.sleep(left)
+            tasks.create_task(act())
+            due += chance.uniform(0.5, 1.5) / rate
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -12,8 +12,6 @@ from tests.bench.jobs import connected
 from tests.bench.processes import server, workers
 from tests.bench.scenario import Bench, Figures, Goal, Measure, Scenario
 
-# Of each at once, so that one watch counts several.
-PROCESSES: Final = 5
 SETTLE_SECONDS: Final = 5.0
 STATEMENT: Final = re.compile(r"^<aiserv (?P<who>serve|worker)[^>]*> LOG: +(?:statement|execute [^:]*): ", re.MULTILINE)
 
@@ -26,16 +24,16 @@ def open_idle(bench: Bench, _needed: frozenset[str]) -> Iterator[Mapping[str, Me
         with connected(url) as connection:
             name = sql.Identifier(connection.info.dbname)
             connection.execute(sql.SQL("alter database {} set log_statement = 'all'").format(name))
-        for _ in range(PROCESSES):
+        for _ in range(bench.sizes.idle_processes):
             stack.enter_context(server(bench, url))
-        stack.enter_context(workers(bench, url, PROCESSES, every=1))
+        stack.enter_context(workers(bench, url, bench.sizes.idle_processes, every=1))
 
         def watch() -> Figures:
             time.sleep(min(SETTLE_SECONDS, bench.sizes.idle_seconds))
             before = bench.cluster.log.stat().st_size
             time.sleep(bench.sizes.idle_seconds)
             sent = [found["who"] for found in STATEMENT.finditer(bench.cluster.log.read_text()[before:])]
-            minutes = PROCESSES * bench.sizes.idle_seconds / 60
+            minutes = bench.sizes.idle_processes * bench.sizes.idle_seconds / 60
             return {
                 who: sent.count(name) / minutes for who, name in (("idle_worker", "worker"), ("idle_server", "serve"))
             }
@@ -46,11 +44,11 @@ def open_idle(bench: Bench, _needed: frozenset[str]) -> Iterator[Mapping[str, Me
 IDLE: Final = Scenario(
     [
         Goal(
-            12, f"idle: statements a minute of a worker process (mean of {PROCESSES})",
+            12, "idle: statements a minute of a worker process (mean of five)",
             2, 2, ("watch",), lambda run: run["idle_worker"], unit="/min", less_is_better=True,
         ),
         Goal(
-            12, f"idle: statements a minute of a server process (mean of {PROCESSES})",
+            12, "idle: statements a minute of a server process (mean of five)",
             2, 2, ("watch",), lambda run: run["idle_server"], unit="/min", less_is_better=True,
         ),
     ],

@@ -1,9 +1,8 @@
 """Rows 10 and 11: how soon a new job starts, at a steady rate."""
 
 import asyncio
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Final
 
@@ -11,7 +10,7 @@ import psycopg
 
 from aiserv.bench.child import TASK_TYPE
 from aiserv.bench.children import Child
-from aiserv.bench.load import percentile
+from aiserv.bench.load import paced, percentile
 from tests.bench.jobs import INPUT, OWNER, PROFILE, connected, empty
 from tests.bench.processes import workers
 from tests.bench.scenario import Bench, Figures, Goal, Measure, Scenario
@@ -135,18 +134,6 @@ async def _connections(url: str) -> AsyncIterator["asyncio.Queue[psycopg.AsyncCo
     finally:
         for connection in opened:
             await connection.close()
-
-
-async def paced(act: Callable[[], Awaitable[None]], rate: float, seconds: float) -> None:
-    """Act at this rate, at uneven intervals as in life, whether or not the acts before have ended."""
-    chance = random.Random(1)
-    begin = due = time.monotonic()
-    async with asyncio.TaskGroup() as tasks:
-        while due < begin + seconds:
-            if (left := due - time.monotonic()) > 0:
-                await asyncio.sleep(left)
-            tasks.create_task(act())  # type: ignore[arg-type]  # the acts are coroutine functions
-            due += chance.uniform(0.5, 1.5) / rate
 
 
 LATENCIES: Final = Scenario(

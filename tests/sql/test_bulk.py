@@ -203,6 +203,26 @@ def test_a_batch_says_how_far_it_is(db: Db) -> None:
     assert refusal(db, "get_batch", batch_id=uuid4()).sqlstate == "JN404"
 
 
+def test_a_delete_takes_finished_jobs_of_one_profile_with_all_that_was_theirs(db: Db) -> None:
+    for state in STATES:
+        in_state(db, state)
+    batch = uuid4()
+    create_many(db, [{"model_profile": "other", **key} for key in ({"idempotency_key": "k"}, {}, {})], batch_id=batch)
+    delete = "select aiserv.delete_jobs(model_profile => %s, max_jobs => %s) as deleted"
+    assert db.execute(delete, ["other", 1000]).fetchall() == [{"deleted": 0}]
+    call(db, "cancel_jobs", model_profile=["other"])
+    before = len(call(db, "list_jobs"))
+
+    assert [db.execute(delete, ["other", 2]).fetchall()[0]["deleted"] for _ in range(3)] == [2, 1, 0]
+
+    assert len(call(db, "list_jobs")) == before - 3
+    assert call(db, "list_jobs", model_profile=["other"]) == []
+    for table in ("batch", "idempotency"):
+        assert db.execute(f"select * from aiserv.{table}".encode()).fetchall() == []
+    assert one(db, "stats", model_profile="other")["stats"]["queue"]["total"] == 0
+    assert refusal(db, "delete_jobs", model_profile="other", max_jobs=-1).sqlstate == "JV400"
+
+
 def test_a_prune_takes_old_finished_jobs_with_all_that_was_theirs_and_leaves_the_rest(db: Db) -> None:
     for state in STATES:
         in_state(db, state)

@@ -54,6 +54,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "heartbeat_jobs": {"job_ids": [], "attempts": []},
     "recover_jobs": {},
     "retry_jobs": {"match_all": True},
+    "delete_jobs": {"model_profile": "c"},
     "prune_jobs": {},
     "sweep": {},
     "list_jobs": {"status": ["pending", "running", "failed"], "worker_id": ["w"]},

@@ -1,0 +1,46 @@
+create or replace function aiserv.delete_jobs(
+    model_profile text,
+    max_jobs      integer default 1000
+)
+returns integer
+language plpgsql
+security definer
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    chosen  uuid[];
+    batches uuid[];
+    deleted integer;
+begin
+    if delete_jobs.max_jobs is null or delete_jobs.max_jobs < 0 then
+        raise exception using errcode = 'JV400', message = 'max_jobs: must not be negative';
+    end if;
+
+    select array_agg(job.id), array_agg(distinct job.batch_id) filter (where job.batch_id is not null)
+    into chosen, batches
+    from (
+        select job.id, job.batch_id
+        from aiserv.job as job
+        where job.model_profile = delete_jobs.model_profile and job.outcome is not null
+        order by job.model_profile, job.task_type, job.id desc
+        limit delete_jobs.max_jobs
+    ) as job;
+    deleted := aiserv._delete_jobs(chosen);
+
+    delete from aiserv.batch as batch
+    where batch.id = any(batches)
+      and not exists (
+        select from unnest(batch.job_ids) as member(job_id) join aiserv.job as job on job.id = member.job_id
+    );
+    return deleted;
+end;
+$$;
+
+comment on function aiserv.delete_jobs is
+'Delete up to max_jobs finished jobs of a model profile, however old, with attempts and keys, and batches that have no job left.
+Returns how many: call again until it is 0. Jobs that are not finished stay: cancel_jobs first. Raises JV400 (a negative max_jobs).';
