@@ -20,7 +20,6 @@ from aiserv.database import Database
 from aiserv.embedded import embedded_postgres
 from aiserv.filters import CancelJobs
 from aiserv.migrate import migrate
-from aiserv.models import CreateJob
 from aiserv.settings import Settings
 
 OWNER: Final = "aiserv-bench"
@@ -153,8 +152,7 @@ class _Bench:
         return load.rate * jobs
 
     async def _create_alone(self) -> float:
-        text = json.dumps(self._job)
-        job = CreateJob.model_validate_json(text)
+        job = json.dumps(self._job)
         begin = time.monotonic()
         deadline = begin + self._options.seconds
         created = 0
@@ -164,7 +162,7 @@ class _Bench:
                 nonlocal created
                 while time.monotonic() < deadline and created < self._options.jobs:
                     created += 1
-                    await database.create_job(text, job)
+                    await database.create_each([job])
 
             await asyncio.gather(*(create() for _ in range(self._options.connections)))
         self._created += created
