@@ -1,7 +1,9 @@
 """An aiohttp application on a port: problems for what its parser refuses, and a stop that lets requests finish."""
 
+import asyncio
 import json
 import os
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from aiserv.problems import Problem
+from aiserv.problems import Problem, unavailable
 from aiserv.wake import Wake
 
 MAX_HEAD_BYTES: Final = 32 * 1024
@@ -24,6 +26,12 @@ BACKLOG: Final = 1024
 SERVER_ERROR: Final = 500
 # For slow readers to take the last bytes of their answers.
 CLOSING_SECONDS: Final = 1.0
+# Files that are not clients' connections: to PostgreSQL, to providers, to a listener that has to come back.
+KEPT_FILES: Final = 256
+MOST_CONNECTIONS: Final = 50_000
+# Taken beyond the most while nobody is idle, for those who ask whether the process is well.
+PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBE_CONNECTIONS: Final = 32
 
 
 @dataclass(frozen=True)
@@ -49,16 +57,22 @@ async def serving(
     *,
     shutdown_timeout: timedelta,
     deadlines: Deadlines = USUAL_DEADLINES,
+    most_connections: int | None = None,
 ) -> AsyncIterator[int]:
     """The port at which the application is served until the end of the block.
+
+    It takes `most_connections` at once, by default as many as leave files for other purposes. For a newcomer beyond
+    them the one that has been connected longest without a request goes; when all have one, probes alone are answered.
 
     Then requests in flight may finish, for as long as `shutdown_timeout`; meanwhile new ones still reach the
     application, which can say that it is stopping. Raises ServingError when the port cannot be listened on.
     """
     in_flight = _InFlight()
     application.middlewares.insert(0, in_flight.count)
+    application.middlewares.insert(1, _refuse_when_crowded)
     runner = _Runner(
         application,
+        most_connections=most_connections or _spare_files(),
         access_log=None,
         shutdown_timeout=CLOSING_SECONDS,
         max_line_size=MAX_HEAD_BYTES,
@@ -134,10 +148,35 @@ class _InFlight:
             await self._none.next.wait()
 
 
-class _RequestHandler(web.RequestHandler):
-    """Answers what aiohttp's parser refuses as a problem, too: that happens below all middlewares."""
+def _spare_files() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = MOST_CONNECTIONS + KEPT_FILES if limit == resource.RLIM_INFINITY else limit
+    return max(min(files - KEPT_FILES, MOST_CONNECTIONS), files // 2)
 
-    __slots__ = ()
+
+@web.middleware
+async def _refuse_when_crowded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if isinstance(request.protocol, _RequestHandler) and request.protocol.is_extra and request.path not in PROBES:
+        response = problem_response(unavailable("too many connections"), uuid4().hex)
+        response.force_close()
+        return response
+    return await handler(request)
+
+
+class _RequestHandler(web.RequestHandler):
+    """Answers what aiohttp's parser refuses as a problem, too: that happens below all middlewares.
+
+    `is_extra` says that it came when all connections were in use.
+    """
+
+    __slots__ = ("is_extra",)
+
+    is_extra: bool
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no request, and has not been closed already."""
+        return not self._request_in_progress and self.transport is not None
 
     def handle_error(
         self,
@@ -171,11 +210,36 @@ class _RequestHandler(web.RequestHandler):
 
 
 class _Server(web.Server):
+    most_connections: int
+
     def __call__(self) -> _RequestHandler:
-        return _RequestHandler(self, loop=self._loop, **self._kwargs)
+        handler = _RequestHandler(self, loop=self._loop, **self._kwargs)
+        handler.is_extra = False
+        return handler
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        # Itself among them.
+        count = len(self._connections)
+        if count <= self.most_connections or not isinstance(handler, _RequestHandler):
+            return
+        others = (each for each in self._connections if isinstance(each, _RequestHandler) and each is not handler)
+        longest_idle = next((each for each in others if each.is_idle), None)
+        if longest_idle is not None:
+            # In its place, which may be one of those for probes.
+            handler.is_extra = longest_idle.is_extra
+            longest_idle.force_close()
+        elif count <= self.most_connections + PROBE_CONNECTIONS:
+            handler.is_extra = True
+        else:
+            handler.force_close()
 
 
 class _Runner(web.AppRunner):
+    def __init__(self, application: web.Application, *, most_connections: int, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__(application, **options)
+        self._most_connections = most_connections
+
     async def _make_server(self) -> web.Server:
         # aiohttp has no public way to choose the class of request handlers.
         server = await super()._make_server()
@@ -192,4 +256,6 @@ class _Runner(web.AppRunner):
                 request[_HELD] = _HeldBody()
             return request
 
-        return _Server(server.request_handler, request_factory=make_request, **self._kwargs)
+        made = _Server(server.request_handler, request_factory=make_request, **self._kwargs)
+        made.most_connections = self._most_connections
+        return made

@@ -1,0 +1,110 @@
+"""How many connections a process takes: idle ones give way, and probes are answered whatever happens."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import anyio
+import pytest
+from aiohttp import web
+from anyio.abc import SocketStream
+
+from aiserv.serving import PROBE_CONNECTIONS, serving
+
+GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Crowd:
+    """A server with room for three, whose `/busy` is answered when `done` is set."""
+
+    def __init__(self, port: int, done: anyio.Event, stack: AsyncExitStack) -> None:
+        self._port = port
+        self._stack = stack
+        self.done = done
+        self.busy = 0
+
+    async def comes(self, path: str | None = None) -> SocketStream:
+        """A new connection, with a request for this path if there is one."""
+        stream = await self._stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", self._port))
+        if path is not None:
+            await stream.send(GET.format(path).encode())
+        return stream
+
+    async def all_are_busy(self) -> None:
+        for _ in range(3):
+            await self.comes("/busy")
+        while self.busy < 3:  # noqa: ASYNC110 - it is short
+            await anyio.sleep(0.005)
+
+
+@pytest.fixture
+async def crowd() -> AsyncIterator[Crowd]:
+    done = anyio.Event()
+
+    async def busy(_request: web.Request) -> web.Response:
+        made.busy += 1
+        await done.wait()
+        return web.Response()
+
+    async def fine(_request: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application()
+    app.add_routes([web.get("/busy", busy), web.get("/healthz", fine), web.get("/quick", fine)])
+    async with (
+        serving(app, "127.0.0.1", 0, shutdown_timeout=timedelta(0), most_connections=3) as port,
+        AsyncExitStack() as stack,
+    ):
+        made = Crowd(port, done, stack)
+        yield made
+        done.set()
+
+
+async def first_line(stream: SocketStream) -> str:
+    with anyio.fail_after(10):
+        return (await stream.receive()).decode().partition("\r\n")[0]
+
+
+async def is_closed(stream: SocketStream) -> bool:
+    with anyio.fail_after(10):
+        try:
+            await stream.receive()
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            return True
+        return False
+
+
+async def test_the_longest_idle_connection_gives_way_to_a_newcomer(crowd: Crowd) -> None:
+    oldest, *_ = [await crowd.comes() for _ in range(3)]
+
+    newcomer = await crowd.comes("/quick")
+
+    assert await is_closed(oldest)
+    assert await first_line(newcomer) == "HTTP/1.1 200 OK"
+
+
+async def test_a_connection_with_a_request_never_gives_way(crowd: Crowd) -> None:
+    busy = await crowd.comes("/busy")
+    while not crowd.busy:  # noqa: ASYNC110 - it is short
+        await anyio.sleep(0.005)
+
+    for _ in range(20):
+        assert await first_line(await crowd.comes("/quick")) == "HTTP/1.1 200 OK"
+
+    crowd.done.set()
+    assert await first_line(busy) == "HTTP/1.1 200 OK"
+
+
+async def test_when_all_are_busy_probes_are_answered_and_others_told_to_come_again(crowd: Crowd) -> None:
+    await crowd.all_are_busy()
+
+    assert await first_line(await crowd.comes("/healthz")) == "HTTP/1.1 200 OK"
+    assert await first_line(await crowd.comes("/quick")) == "HTTP/1.1 503 Service Unavailable"
+
+
+async def test_idle_newcomers_do_not_keep_probes_out(crowd: Crowd) -> None:
+    await crowd.all_are_busy()
+    for _ in range(PROBE_CONNECTIONS + 10):
+        await crowd.comes()
+
+    assert await first_line(await crowd.comes("/healthz")) == "HTTP/1.1 200 OK"
