@@ -6,16 +6,18 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults import table
+from tests.faults.scale import CHAOS_SECONDS, TIMES
 
 Figures = dict[str, list[str]]
 MEASURED = pytest.StashKey[Figures]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that is marked `fault` is slow, too."""
+    """All that is marked `fault` is slow, too, and hangs when it takes minutes; bounds that mean something are inside."""
     for item in items:
         if item.get_closest_marker("fault"):
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.timeout(300 * TIMES + 2 * CHAOS_SECONDS))
 
 
 @pytest.fixture

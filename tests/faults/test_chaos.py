@@ -64,7 +64,7 @@ class Nemesis:
         await to_thread.run_sync(self.postgres.start)
 
     async def kill_a_backend(self) -> None:
-        await self.postgres.kill_backend("aiserv worker")
+        await self.postgres.kill_backend("aiserv %")
 
     async def terminate_everybody(self) -> None:
         with self.postgres.connect() as db:
@@ -102,7 +102,6 @@ class Nemesis:
     " 20 s, as long as asked in a soak (`AISERV_CHAOS_SEED` repeats a schedule)",
     "every invariant of the ledger; descriptors back to the start",
 )
-@pytest.mark.timeout(CHAOS_SECONDS * 2 + 180)
 async def test_chaos_costs_nothing_that_was_acknowledged(tmp_path: Path, measured: Measured) -> None:
     rng = Random(CHAOS_SEED)
     done: Counter[str] = Counter()

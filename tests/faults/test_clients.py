@@ -26,7 +26,6 @@ RESET = struct.pack("ii", 1, 0)
     "500 wait for a job and 500 claim with `wait`, then all connections are reset",
     "their sockets are closed within 2 s; the next job goes to a claim that is there; the pool answers",
 )
-@pytest.mark.timeout(90)
 async def test_clients_that_vanish_leave_nothing_behind(conninfo: str, measured: Measured) -> None:
     with service(conninfo) as running:
         server = await running.start_server()

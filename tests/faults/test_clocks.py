@@ -69,7 +69,6 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
     "a library that is preloaded (`cc`)",
     "no lease (2 s) is lost or held too long while jobs of 3 s run; times of the jobs stay in order",
 )
-@pytest.mark.timeout(90)
 async def test_wrong_clocks_of_workers_change_no_lease(conninfo: str, db: Db, shim: str, measured: Measured) -> None:
     async with echo_provider(seconds=1.5) as provider:
         with service(conninfo, provider, LD_PRELOAD=shim) as running:

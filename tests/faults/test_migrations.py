@@ -50,7 +50,6 @@ def installed(db: Db) -> bool:
     "eight times `aiserv migrate`",
     "8 of 8 end well, and one of them has run the files",
 )
-@pytest.mark.timeout(120)
 async def test_of_eight_that_migrate_at_once_one_does_and_all_succeed(empty: str, measured: Measured) -> None:
     started = time.monotonic()
     with ExitStack() as stack:
@@ -70,7 +69,6 @@ async def test_of_eight_that_migrate_at_once_one_does_and_all_succeed(empty: str
     "`SIGKILL` while it creates a view",
     "nothing of it is left, and the next one does it all",
 )
-@pytest.mark.timeout(60)
 async def test_half_a_migration_is_none(empty: str, measured: Measured) -> None:
     with connected(empty) as db:
         db.execute(HALF_WAY)

@@ -40,7 +40,6 @@ async def job_done(db: Db, number: int, seconds: float) -> float:
     "the far end of a veth pair goes down (root): packets vanish, no side is told",
     "noticed within 10 s; then jobs start within the poll interval (1 s) + 1 s; healed, notifications wake again",
 )
-@pytest.mark.timeout(120)
 async def test_a_silent_listener_is_noticed_and_polling_bridges(conninfo: str, db: Db, measured: Measured) -> None:
     with silent_network(conninfo) as network:
         async with echo_provider() as provider:
@@ -66,7 +65,6 @@ async def test_a_silent_listener_is_noticed_and_polling_bridges(conninfo: str, d
     "the same, for server and worker",
     "503 within 6 s for 20 requests at once, `/readyz` in 2 s, `/healthz` 200; healed, all goes on within 10 s",
 )
-@pytest.mark.timeout(120)
 async def test_when_postgresql_falls_silent_nobody_hangs(conninfo: str, db: Db, measured: Measured) -> None:
     with silent_network(conninfo) as network:
         async with echo_provider() as provider:
@@ -109,7 +107,6 @@ async def test_when_postgresql_falls_silent_nobody_hangs(conninfo: str, db: Db, 
     "a proxy before `DATABASE_LISTEN_URL` drops them",
     "the process says so and what to do; jobs start within the poll interval (500 ms) + 0.5 s",
 )
-@pytest.mark.timeout(60)
 async def test_swallowed_notifications_are_noticed_and_polling_bridges(
     conninfo: str, db: Db, measured: Measured
 ) -> None:
@@ -131,7 +128,6 @@ async def test_swallowed_notifications_are_noticed_and_polling_bridges(
     "a proxy that passes nothing on for 3 s, and acknowledges everything",
     "the worker catches up; no job runs twice while its lease (60 s) holds",
 )
-@pytest.mark.timeout(60)
 async def test_a_worker_catches_up_after_a_frozen_connection(conninfo: str, db: Db, measured: Measured) -> None:
     async with tcp_proxy(conninfo) as proxy, echo_provider() as provider:
         with service(proxy.conninfo, provider, WORKER_LEASE_TIMEOUT="60s") as running:

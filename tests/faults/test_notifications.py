@@ -35,7 +35,6 @@ def terminate_listeners(db: Db) -> int:
     "`pg_terminate_backend`, and a new job at once; 20 times, 200 in a soak",
     "listening again and the job done within 1.5 s, each time",
 )
-@pytest.mark.timeout(120 * rounds(1))
 async def test_a_terminated_listener_is_back_at_once_each_time(conninfo: str, db: Db, measured: Measured) -> None:
     seconds = []
     async with echo_provider(seconds=0) as provider:
@@ -55,7 +54,6 @@ async def test_a_terminated_listener_is_back_at_once_each_time(conninfo: str, db
     "a role without rights notifies all channels as fast as it can for 4 s: names of profiles, ids, garbage",
     "an idle worker claims 10 times a second at most (and 20 at once), memory stays, jobs go on",
 )
-@pytest.mark.timeout(60)
 async def test_a_storm_of_notifications_is_not_a_storm_of_statements(
     conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
@@ -123,7 +121,6 @@ async def test_a_storm_of_notifications_is_not_a_storm_of_statements(
     "a session that listens to all channels and never looks, while 300 jobs are done",
     "nobody else notices; the notification queue stays under 3 %",
 )
-@pytest.mark.timeout(60)
 async def test_a_hung_listener_holds_nobody_up(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
     hung = connect()
     for channel in ("ready", "scheduled", "finished", "cancelled"):

@@ -33,7 +33,7 @@ async def kill(postgres: Postgres) -> None:
 
 
 async def kill_a_backend(postgres: Postgres) -> None:
-    await postgres.kill_backend("aiserv serve")
+    await postgres.kill_backend("aiserv serve%")
 
 
 async def first_success(running: Service, seconds: float) -> float:
@@ -46,7 +46,6 @@ async def first_success(running: Service, seconds: float) -> float:
     "fast shutdown; `SIGKILL`; `SIGKILL`, one after the other; each once, 10 times in a soak",
     "requests are answered 2 s after it is up (3 s after a crash), none waits over 10 s; nothing lost",
 )
-@pytest.mark.timeout(300)
 async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(
     tmp_path: Path, measured: Measured
 ) -> None:
@@ -73,7 +72,6 @@ async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(
     "stopped for 3 s, meanwhile the provider answers",
     "the result is kept and stored, by the first attempt",
 )
-@pytest.mark.timeout(120)
 async def test_a_result_that_cannot_be_stored_yet_is_kept(tmp_path: Path, measured: Measured) -> None:
     may_answer = anyio.Event()
     async with fake_provider() as provider:
@@ -106,7 +104,6 @@ async def test_a_result_that_cannot_be_stored_yet_is_kept(tmp_path: Path, measur
     "stopped for 4 s",
     "`/readyz` says so within 2 s, requests get 503 within 6 s, `/healthz` stays 200; then all goes on",
 )
-@pytest.mark.timeout(120)
 async def test_while_postgresql_is_away_everybody_is_told_soon(tmp_path: Path, measured: Measured) -> None:
     with own_postgres(tmp_path) as postgres:
         async with echo_provider() as provider:
@@ -140,7 +137,6 @@ async def test_while_postgresql_is_away_everybody_is_told_soon(tmp_path: Path, m
     "synchronous replica, `DATABASE_URL` of two hosts with `target_session_attrs=read-write`; `SIGKILL`, promote",
     "requests are answered 5 s after the promotion, without a restart; nothing acknowledged lost",
 )
-@pytest.mark.timeout(180)
 async def test_server_and_worker_follow_a_failover(tmp_path: Path, measured: Measured) -> None:
     with own_postgres(tmp_path / "primary") as primary:
         primary.stop()
@@ -176,7 +172,6 @@ async def test_server_and_worker_follow_a_failover(tmp_path: Path, measured: Mea
     "a standby in place of the primary, at the same address",
     "`/readyz` 503 within 5 s, writes 503; promoted, it serves at once",
 )
-@pytest.mark.timeout(120)
 async def test_a_standby_is_not_taken_for_the_primary(tmp_path: Path, measured: Measured) -> None:
     with own_postgres(tmp_path) as postgres, service(postgres.url) as running:
         await running.start_server()

@@ -33,7 +33,6 @@ CLAIMERS = 8
     "a lock holds all 10 connections of a server, and 500 callers come at once",
     "503 for the others within 6 s; `/healthz`, `/readyz`, `/metrics` within 2 s; leases (2 s) kept",
 )
-@pytest.mark.timeout(120)
 async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
     conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
@@ -97,7 +96,6 @@ def waiting_for_locks(db: Db) -> int:
     "one `POST` of 20,000 jobs (100,000 in a soak), then one cancel; the workers claim and complete over SQL",
     "0 deadlocks, counters exact; cancel within 30 s; claims 100 ms in the middle",
 )
-@pytest.mark.timeout(400)
 async def test_a_batch_is_cancelled_under_the_hands_of_eight_claimers(
     conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
@@ -204,7 +202,6 @@ def database_on(postgres: str, template: str, disk: Path) -> Iterator[str]:
     "the tables lie on a tmpfs of 32 MiB (root), and callers create until it is full; then it grows",
     "creates get 503 with `Retry-After`, reads 200; creates work 1 s after there is space; PostgreSQL stays up",
 )
-@pytest.mark.timeout(90)
 async def test_a_full_disk_refuses_creates_and_heals(
     postgres: str, template: str, scratch: Path, measured: Measured
 ) -> None:
