@@ -13,7 +13,7 @@ MEASURED = pytest.StashKey[Figures]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that is marked `fault` is slow, too, and hangs when it takes minutes; bounds that mean something are inside."""
+    """All that is marked `fault` is slow, too, and hangs when it takes minutes; the bounds that count are inside."""
     for item in items:
         if item.get_closest_marker("fault"):
             item.add_marker(pytest.mark.slow)
