@@ -37,7 +37,7 @@ def of_bench(db: Db) -> list[DictRow]:
 async def test_it_measures_every_part_and_leaves_the_jobs_of_others_alone(db: Db, conninfo: str) -> None:
     create(db)
 
-    with aiserv(*QUICK, "--json", DATABASE_URL=conninfo) as bench:
+    with aiserv(*QUICK, "--json", DATABASE_URL=conninfo, AI_SERVICE_TOKEN="secret") as bench:
         status = await bench.ended(PATIENCE)
 
     assert status == 0, bench.text
