@@ -19,7 +19,7 @@ COMPILE   := build/lock/bin/uv pip compile pyproject.toml --quiet $(ARGS) --univ
 SQUAWK    := $(BIN)/squawk --assume-in-transaction --pg-version 15.0 \
              --exclude prefer-bigint-over-int,prefer-robust-stmts,require-lock-timeout,require-statement-timeout
 
-.PHONY: help run test faults soak check bench format lock image clean
+.PHONY: help run test mutants faults soak check bench format lock image clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ check: $(INSTALLED) ## Check format, style, types, imports and SQL
 
 bench: $(BENCH)/installed ## Measure what BENCHMARKS.md shows, on a durable PostgreSQL; ARGS='--rows 4,5 --runs 3 --quick'
 	@PYTHONPATH=. $(BENCH)/venv/bin/python -m tests.bench $(ARGS)
+
+mutants: $(INSTALLED) ## Put bugs into copies of the tree, and see the tests find each; ARGS='lease' tries those with the word in their name
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 format: $(INSTALLED) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix --exit-zero

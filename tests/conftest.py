@@ -19,6 +19,7 @@ from psycopg.rows import DictRow, dict_row
 
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
+from tests.invariants import broken
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # what we make there is a TemporaryDirectory
 PLENTY = 4 * 1024**3  # bytes
@@ -74,9 +75,11 @@ def template(postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def conninfo(postgres: str, template: str) -> Iterator[str]:
-    """The URL of a database that belongs to this test."""
+    """The URL of a database that belongs to this test; whatever the test did, its counters are exact afterwards."""
     with database(postgres, template=template) as name:
         yield url_of(postgres, name)
+        with psycopg.connect(url_of(postgres, name), autocommit=True) as connection:
+            assert broken(connection) == []
 
 
 @pytest.fixture

@@ -118,6 +118,7 @@ class AnyLife(RuleBasedStateMachine):
         self.db = db
         self.model = Model(self.clock())
         self.ids: set[UUID] = set()
+        self.issued: list[Token] = []
 
     @initialize()
     def nothing(self) -> None:
@@ -246,7 +247,9 @@ class AnyLife(RuleBasedStateMachine):
             lease=lease,
             claim_id=claim_id,
         )
-        return multiple(*[(job, job.row["attempt"], worker) for job in jobs])
+        tokens = [(job, job.row["attempt"], worker) for job in jobs]
+        self.issued += tokens
+        return multiple(*tokens)
 
     # Settle: by the token, by one part of it, by none, and by one that never was
 
@@ -344,6 +347,20 @@ class AnyLife(RuleBasedStateMachine):
             message="busy",
             patience=trouble[1],
         )
+
+    @rule(verb=SOME(["heartbeat", "complete", "fail", "release"]), fence=SOME(["both", "attempt"]))
+    def replay(self, verb: str, fence: str) -> None:
+        """Whoever held a job that runs again is back, and too late."""
+        late = [token for token in self.issued if token[0].place == "lease" and token[1] < token[0].row["attempt"]]
+        for token in late[-2:]:
+            if verb == "heartbeat":
+                self.heartbeat(token, fence, HOUR, None)
+            elif verb == "complete":
+                self.complete(token, fence, "1")
+            elif verb == "fail":
+                self.fail(token, fence, ("timeout", "late"), retryable=True, after=HOUR)
+            else:
+                self.release(token, fence, None, (None, None))
 
     @rule(
         settled=st.lists(

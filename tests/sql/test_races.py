@@ -23,6 +23,8 @@ from tests.sql.calls import (
     wait_until_blocked,
 )
 
+IMPATIENT = "-c lock_timeout=5s"  # for whoever must not wait
+
 
 def race(first: Callable[[Db], Any], second: Callable[[Db], Any], db: Db, connect: Connect) -> tuple[Any, Any]:
     """What both return, or the SQLSTATE with which they refuse; `second` starts and waits before `first` commits."""
@@ -43,7 +45,7 @@ def doing(function: str, **arguments: object) -> Callable[[Db], Any]:
 
 def test_two_claims_never_wait_for_each_other_nor_share_a_job(db: Db, connect: Connect) -> None:
     create_many(db, [{}] * 5)
-    left, right = connect(), connect()
+    left, right = connect(), connect(options=IMPATIENT)
 
     with left.transaction():
         first = claim(left, 3)
@@ -58,7 +60,7 @@ def test_two_claims_never_wait_for_each_other_nor_share_a_job(db: Db, connect: C
 def test_a_claim_locks_only_what_it_takes(db: Db, connect: Connect) -> None:
     for number in range(10):
         create(db, owner_service=f"owner-{number}", task_type=f"type-{number % 3}")
-    connections = [connect() for _ in range(10)]
+    connections = [connect(options=IMPATIENT) for _ in range(10)]
 
     for connection in connections:
         connection.execute("begin")
@@ -70,11 +72,11 @@ def test_a_claim_locks_only_what_it_takes(db: Db, connect: Connect) -> None:
 
 def test_a_claim_finds_what_lies_behind_the_jobs_that_others_hold(db: Db, connect: Connect) -> None:
     create_many(db, [{}] * 40)
-    left = connect()
+    left, right = connect(), connect(options=IMPATIENT)
 
     with left.transaction():
         held = claim(left, 39)
-        (free,) = claim(db, worker_id="worker-2")
+        (free,) = claim(right, worker_id="worker-2")
 
     assert free["id"] not in {job["id"] for job in held}
 

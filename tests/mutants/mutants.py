@@ -1,0 +1,388 @@
+"""The bugs that the tests must find: each a small change of one file, and the tests that are to fail of it."""
+
+from typing import NamedTuple
+
+MODEL, INTERLEAVINGS, RACES = (f"tests/sql/test_{name}.py" for name in ("model", "interleavings", "races"))
+
+
+class Mutant(NamedTuple):
+    """`old` stands exactly once in the file; with `new` in its place one of the tests fails."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = [
+    Mutant(
+        "settle by id alone",
+        "sql/functions/_complete.sql",
+        "          and lease.attempt = coalesce(item.attempt, lease.attempt)\n"
+        "          and lease.worker_id = coalesce(item.worker_id, lease.worker_id)\n",
+        "",
+        "tests/sql/test_fencing.py",
+    ),
+    Mutant(
+        "complete checks no attempt",
+        "sql/functions/_complete.sql",
+        "          and lease.attempt = coalesce(item.attempt, lease.attempt)\n",
+        "",
+        MODEL,
+    ),
+    Mutant(
+        "fail checks no attempt",
+        "sql/functions/_fail.sql",
+        "          and lease.attempt = coalesce(_fail.attempt, lease.attempt)\n",
+        "",
+        MODEL,
+    ),
+    Mutant(
+        "release checks no attempt",
+        "sql/functions/release_job.sql",
+        "      and lease.attempt = coalesce(release_job.attempt, lease.attempt)\n",
+        "",
+        "tests/sql/test_fencing.py -k late_attempt",
+    ),
+    Mutant(
+        "a heartbeat checks no attempt",
+        "sql/functions/heartbeat_job.sql",
+        "      and held.attempt = coalesce(heartbeat_job.attempt, held.attempt)\n",
+        "",
+        "tests/sql/test_fencing.py -k late_attempt",
+    ),
+    Mutant(
+        "heartbeats check no attempt",
+        "sql/functions/heartbeat_jobs.sql",
+        "where held.job_id = item.job_id and held.attempt = item.attempt",
+        "where held.job_id = item.job_id",
+        "tests/sql/test_fencing.py",
+    ),
+    Mutant(
+        "the sweep judges, and then takes by id",
+        "sql/functions/recover_jobs.sql",
+        "        for update skip locked\n    ),\n    gone as (\n        delete from aiserv.lease as lease\n"
+        "        using expired\n"
+        "        where lease.job_id = expired.job_id and lease.lease_expires_at < clock_timestamp()\n",
+        "    ),\n    gone as (\n        delete from aiserv.lease as lease\n        using expired\n"
+        "        where lease.job_id = expired.job_id\n",
+        f"{INTERLEAVINGS} -k heartbeat",
+    ),
+    Mutant(
+        "claims wait for each other",
+        "sql/functions/_hold.sql",
+        "            limit _hold.max_jobs\n            for update skip locked",
+        "            limit _hold.max_jobs\n            for update",
+        RACES,
+    ),
+    Mutant(
+        "a claim of many owners locks nothing",
+        "sql/functions/_hold.sql",
+        "        for update of ready skip locked\n",
+        "",
+        RACES,
+    ),
+    Mutant(
+        "a claim locks nothing",
+        "sql/functions/_hold.sql",
+        "            limit _hold.max_jobs\n            for update skip locked",
+        "            limit _hold.max_jobs",
+        RACES,
+    ),
+    Mutant(
+        "a cancel leaves the lease",
+        "sql/functions/_cancel.sql",
+        "delete from aiserv.lease as lease using held where lease.job_id = held.job_id returning lease.*",
+        "select lease.* from aiserv.lease as lease join held using (job_id)",
+        "tests/sql/test_transitions.py",
+    ),
+    Mutant(
+        "leases begin with the transaction",
+        "sql/functions/_lease.sql",
+        "select clock_timestamp() as now from taken limit 1",
+        "select now() as now from taken limit 1",
+        RACES,
+    ),
+    Mutant(
+        "leases are judged by the beginning of the transaction",
+        "sql/functions/recover_jobs.sql",
+        "        where lease.lease_expires_at < clock_timestamp()\n",
+        "        where lease.lease_expires_at < now()\n",
+        "tests/sql/test_recovery.py",
+    ),
+    Mutant(
+        "a heartbeat makes a lease shorter",
+        "sql/functions/heartbeat_job.sql",
+        "greatest(\n            held.lease_expires_at, clock_timestamp()",
+        "greatest(\n            clock_timestamp()",
+        MODEL,
+    ),
+    Mutant(
+        "a worker measures its lease by the clock of PostgreSQL",
+        "workers/lease.py",
+        "pause = self._lease.total_seconds() / 3",
+        "pause = self._lease.total_seconds() * 3",
+        "tests/workers/test_lease.py",
+    ),
+    Mutant(
+        "a lost lease stops nobody",
+        "workers/lease.py",
+        "                self._lost(job_id, attempt)\n",
+        "                pass\n",
+        "tests/workers/test_lost_runs.py",
+    ),
+    Mutant(
+        "nobody looks for what was missed after a reconnect",
+        "aiserv/listener.py",
+        "            self._on_connect()\n",
+        "            if not self.reconnects:\n                self._on_connect()\n",
+        "tests/workers/test_listener.py tests/faults/test_postgres_restarts.py",
+    ),
+    Mutant(
+        "nobody looks once the process listens",
+        "aiserv/listener.py",
+        "            self.reconnects += 1\n            self._on_connect()\n",
+        "            self.reconnects += 1\n",
+        "tests/workers/test_listener.py",
+    ),
+    Mutant(
+        "takes the wake event after the look",
+        "workers/worker.py",
+        "            woken = self._wake.next\n            pause = await self._claim_for_free_slots(hands)\n",
+        "            pause = await self._claim_for_free_slots(hands)\n            woken = self._wake.next\n",
+        "tests/workers/test_wake.py tests/workers/test_worker.py",
+    ),
+    Mutant(
+        "keys are reserved in the order of the batch",
+        "sql/functions/_reserve_keys.sql",
+        "    order by item.owner_service, item.idempotency_key, item.ordinality\n    on conflict",
+        "    order by item.owner_service desc, item.idempotency_key desc, item.ordinality\n    on conflict",
+        f"{RACES} tests/sql/test_idempotency.py",
+    ),
+    Mutant(
+        "a key is read and then written",
+        "sql/functions/_reserve_keys.sql",
+        "    on conflict on constraint idempotency_pkey do nothing;",
+        ";",
+        "tests/sql/test_idempotency.py",
+    ),
+    Mutant(
+        "a prune keeps the key",
+        "sql/functions/_delete_jobs.sql",
+        "where known.owner_service = gone.owner_service and known.idempotency_key = gone.idempotency_key",
+        "where false",
+        MODEL,
+    ),
+    Mutant(
+        "a finished job may be changed",
+        "sql/triggers/guard_job.sql",
+        "or old.outcome is not null and not (old.outcome = 'failed' and new.outcome is null))",
+        "or false)",
+        "tests/sql/test_guards.py",
+    ),
+    Mutant(
+        "attempts may shrink",
+        "sql/triggers/guard_job.sql",
+        "when (new.attempt < old.attempt or ",
+        "when (",
+        MODEL,
+    ),
+    Mutant(
+        "a job may lie in two places",
+        "sql/triggers/guard_place.sql",
+        "<> 1\n",
+        "> 9\n",
+        "tests/sql/test_guards.py",
+    ),
+    Mutant(
+        "a completed job may be retried",
+        "sql/functions/_retry.sql",
+        "unsuccessful.outcome = 'failed' and ",
+        "",
+        MODEL,
+    ),
+    Mutant(
+        "a retry keeps the failures",
+        "sql/functions/_retry.sql",
+        "        failures = 0,\n",
+        "",
+        MODEL,
+    ),
+    Mutant(
+        "a retry of many looks once",
+        "sql/functions/retry_jobs.sql",
+        "for pass in 1..10 loop",
+        "for pass in 1..1 loop",
+        f"{INTERLEAVINGS} -k claim",
+    ),
+    Mutant(
+        "a cancel of many looks once",
+        "sql/functions/cancel_jobs.sql",
+        "for pass in 1..10 loop",
+        "for pass in 1..1 loop",
+        f"{RACES} -k hops",
+    ),
+    Mutant(
+        "failures and completions take leases in two orders",
+        "sql/functions/settle_jobs.sql",
+        "perform from aiserv.lease as lease where lease.job_id = any(job_ids) order by lease.job_id for update;",
+        "",
+        RACES,
+    ),
+    Mutant(
+        "a job has one failure more than it may",
+        "sql/functions/_fail.sql",
+        "job.failures + 1 < job.max_attempts",
+        "job.failures + 1 <= job.max_attempts",
+        MODEL,
+    ),
+    Mutant(
+        "a poison job runs for ever",
+        "sql/functions/recover_jobs.sql",
+        "job.lost_leases >= 2",
+        "job.lost_leases >= 20",
+        MODEL,
+    ),
+    Mutant(
+        "a release forgets nothing",
+        "sql/functions/_requeue.sql",
+        "else 0 end,",
+        "else job.lost_leases end,",
+        MODEL,
+    ),
+    Mutant(
+        "the worker is told of nothing",
+        "sql/triggers/notify_cancelled.sql",
+        "where moved.outcome in ('cancelled', 'superseded', 'lease_expired')",
+        "where false",
+        "tests/sql/test_notifications.py",
+    ),
+    Mutant(
+        "jobs become ready in silence",
+        "sql/triggers/notify_ready.sql",
+        "for each statement\nexecute function aiserv._notify_ready();",
+        "for each statement\nwhen (false)\nexecute function aiserv._notify_ready();",
+        "tests/sql/test_notifications.py",
+    ),
+    Mutant(
+        "jobs finish in silence",
+        "sql/triggers/notify_finished.sql",
+        "where moved.outcome is not null",
+        "where moved.outcome = 'failed'",
+        "tests/sql/test_notifications.py",
+    ),
+    Mutant(
+        "completions are not counted",
+        "sql/triggers/count_jobs.sql",
+        "        where moved.outcome = 'completed'\n",
+        "        where moved.outcome = 'failed'\n",
+        MODEL,
+    ),
+    Mutant(
+        "a retried failure is still counted",
+        "sql/triggers/count_unsuccessful.sql",
+        "sign integer := case tg_op when 'INSERT' then 1 else -1 end;",
+        "sign integer := case tg_op when 'INSERT' then 1 else 0 end;",
+        MODEL,
+    ),
+    Mutant(
+        "promoted jobs stay counted as scheduled",
+        "sql/triggers/count_scheduled.sql",
+        "sign integer := case tg_op when 'INSERT' then 1 else -1 end;",
+        "sign integer := case tg_op when 'INSERT' then 1 else 0 end;",
+        MODEL,
+    ),
+    Mutant(
+        "a fold loses the minutes of failures",
+        "sql/functions/_fold.sql",
+        "gone.completed <> 0 or gone.failed <> 0",
+        "gone.completed <> 0",
+        "tests/sql/test_stats.py",
+    ),
+    Mutant(
+        "two claims count the same room",
+        "sql/functions/_lock_limits.sql",
+        "    order by setting.model_profile, setting.task_type\n    for update;\n",
+        "    order by setting.model_profile, setting.task_type;\n    return;\n",
+        "tests/sql/test_queues.py tests/sql/test_races.py",
+    ),
+    Mutant(
+        "of two limits the looser holds",
+        "sql/functions/_open_queues.sql",
+        "            min(least(\n",
+        "            max(least(\n",
+        MODEL,
+    ),
+    Mutant(
+        "a pause is no pause",
+        "sql/functions/_open_queues.sql",
+        "where not room.paused and ",
+        "where ",
+        MODEL,
+    ),
+    Mutant(
+        "owners do not take turns",
+        "sql/functions/_take.sql",
+        "if cardinality(lanes) > 1 and _take.job_ids <> '{}' then",
+        "if false then",
+        MODEL,
+    ),
+    Mutant(
+        "two probes at once",
+        "sql/functions/_unprobed.sql",
+        " and lease.job_id is null\n",
+        "\n",
+        "tests/sql/test_probes.py",
+    ),
+    Mutant(
+        "the success of a probe opens nothing",
+        "sql/triggers/end_probes.sql",
+        " and job.outcome = 'completed';",
+        " and job.outcome = 'cancelled';",
+        "tests/sql/test_probes.py",
+    ),
+    Mutant(
+        "a probe that ends otherwise is left behind",
+        "sql/triggers/end_probes.sql",
+        "    set probe_job_id = null,\n        probe_attempt = null\n    from gone",
+        "    set probe_job_id = provider.probe_job_id\n    from gone",
+        "tests/sql/test_probes.py",
+    ),
+    Mutant(
+        "each attempt under way makes the pause longer",
+        "sql/functions/report_provider.sql",
+        "    where (known.probe_job_id, known.probe_attempt) = (report_provider.job_id, report_provider.attempt)\n"
+        "       or report_provider.job_id is null and known.paused_until <= moment\n",
+        "",
+        "tests/sql/test_providers.py",
+    ),
+    Mutant(
+        "the client of the model tries twice more",
+        "workers/executors/chat_client.py",
+        "max_retries=0,",
+        "max_retries=2,",
+        "tests/workers/test_chat_errors.py tests/workers/test_chat.py",
+    ),
+    Mutant(
+        "readiness waits for the pool of the requests",
+        "aiserv/api/process.py",
+        "            probe_database,\n",
+        "            database,\n",
+        "tests/faults tests/end_to_end",
+    ),
+    Mutant(
+        "one bad settlement fails its neighbours",
+        "workers/settle.py",
+        "if len(group) > 1 or not is_final:",
+        "if not is_final:",
+        "tests/workers/test_settle.py",
+    ),
+    Mutant(
+        "a settlement is dropped when PostgreSQL is away",
+        "workers/settle.py",
+        "self._waiting.extendleft(reversed(group))",
+        "self._waiting.extendleft(reversed(group) if is_final else ())",
+        "tests/workers/test_settle.py",
+    ),
+]
