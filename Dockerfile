@@ -13,7 +13,7 @@ RUN pip install --no-deps --build-constraint deploy/requirements.lock .
 FROM python:3.13-slim
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin aiserv
 COPY --from=build /opt/aiserv /opt/aiserv
-# Nothing is written at run time, so the root file system may be read-only.
+# Nothing is written at run time but recordings to /tmp, so the root file system may be read-only with a tmpfs there.
 ENV PATH=/opt/aiserv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 8080 8081

@@ -1,6 +1,7 @@
 """Log lines of every library and ours in one form: JSON for machines, plain lines on a terminal."""
 
 import logging
+import re
 import sys
 from typing import Final
 
@@ -10,6 +11,9 @@ from aiserv.settings import LogSettings
 
 # At a lower level these repeat requests: payloads, keys, addresses.
 TALKATIVE: Final = ("openai", "httpx2", "httpcore2")
+
+# What a terminal would obey, or take for the end of a line. Texts that callers chose may hold it.
+CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def configure(log: LogSettings) -> None:
@@ -41,12 +45,20 @@ def _renderers(*, console: bool) -> list[structlog.typing.Processor]:
     if console:
         # The default formatter prints local variables, payloads and secrets among them.
         plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+        return [_on_one_line, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     return [
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message"),
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
+
+
+def _on_one_line(
+    _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """The event with its control characters spelt out, so that nobody can make up lines; JSON does so by itself."""
+    event["event"] = CONTROL.sub(lambda found: repr(found[0])[1:-1], str(event["event"]))
+    return event
 
 
 def _is_discreet(record: logging.LogRecord) -> bool:

@@ -15,6 +15,11 @@ ATTEMPT_BUCKETS: Final = tuple(0.02 * 2**power for power in range(18))
 REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
+# Callers choose the words: beyond so many pairs of task type and model profile they count as others.
+MOST_KINDS: Final = 1000
+OTHER: Final = "other"
+
+
 class Metrics:
     """What servers and workers both count, in a registry of their own."""
 
@@ -28,6 +33,7 @@ class Metrics:
         )
         # Finding the counter of some labels takes longer than counting: each is found once.
         self._transition_to = cache(transitions.labels)
+        self._kinds: set[tuple[str, str]] = set()
         self._listener_connected = Gauge(
             "aiserv_listener_connected",
             "Whether this process hears notifications (1) or not (0).",
@@ -35,7 +41,15 @@ class Metrics:
         )
 
     def transition(self, transition: str, task_type: str, model_profile: str, count: int = 1) -> None:
-        self._transition_to(transition, task_type, model_profile).inc(count)
+        self._transition_to(transition, *self._kind(task_type, model_profile)).inc(count)
+
+    def _kind(self, task_type: str, model_profile: str) -> tuple[str, str]:
+        kind = task_type, model_profile
+        if kind not in self._kinds:
+            if len(self._kinds) >= MOST_KINDS:
+                return OTHER, OTHER
+            self._kinds.add(kind)
+        return kind
 
     def listener(self, connected: Callable[[], bool]) -> None:
         """Show whether the listener is connected, asked at every scrape."""

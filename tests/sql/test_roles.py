@@ -128,3 +128,48 @@ def test_the_owner_owns_everything(db: Db) -> None:
     ).fetchall()
 
     assert {row["owner"] for row in rows} == {"aiserv_owner"}
+
+
+def test_no_name_is_looked_up_where_a_caller_could_put_another(db: Db) -> None:
+    rows = db.execute(
+        """
+        select proname from pg_proc
+        where pronamespace = 'aiserv'::regnamespace
+          -- One that acts as its caller, and is written into the statement that calls it, takes the path of that.
+          and (prosecdef or prolang <> (select oid from pg_language where lanname = 'sql'))
+          and not 'search_path=""' = any(coalesce(proconfig, '{}'))
+        """
+    ).fetchall()
+
+    assert rows == []
+
+
+def test_objects_of_a_callers_own_change_nothing(acting: Callable[[str], Db]) -> None:
+    service = acting("aiserv_service")
+    for name in ("job", "jobs", "ready", "lease"):
+        service.execute(f"create temporary table {name} (id uuid, status text)".encode())
+    service.execute(
+        "create function pg_temp.clock_timestamp() returns timestamptz language sql return 'infinity'::timestamptz"
+    )
+    service.execute("set search_path = pg_temp, pg_catalog")
+
+    job = one(service, "create_job", owner_service="a", task_type="b", model_profile="c")
+
+    assert one(service, "claim_jobs", worker_id="w")["id"] == job["id"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "alter table aiserv.job disable trigger all",
+        "drop function aiserv.claim_jobs",
+        "create or replace function aiserv.new_id() returns uuid language sql return null::uuid",
+        "truncate aiserv.job",
+        "set session_replication_role = replica",
+        "alter view aiserv.jobs rename to mine",
+    ],
+)
+def test_a_service_switches_no_guard_off(db: Db, acting: Callable[[str], Db], statement: str) -> None:
+    in_state(db, "running")
+
+    assert denied(acting("aiserv_service"), statement)
