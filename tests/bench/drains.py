@@ -23,6 +23,8 @@ REPORTS: Final = 50
 MOST: Final = 0.9
 LOOK_SECONDS: Final = 0.005
 PATIENCE_SECONDS: Final = 120.0
+# Of a million finished jobs, for the picture.
+STEPS: Final = (0.0, 0.01, 0.1, 0.3, 1.0)
 
 
 def drained(children: Sequence[Child], jobs: int, fill: Callable[[], object], is_empty: Callable[[], bool]) -> float:
@@ -170,7 +172,7 @@ def open_history(bench: Bench, _needed: frozenset[str]) -> Iterator[Mapping[str,
         none, full = (stack.enter_context(connected(url)) for url in (empty_url, full_url))
         points = bench.charts.setdefault("table", [])
         there = 0
-        for step in (0.0, 0.01, 0.1, 0.3, 1.0):
+        for step in STEPS if sizes.warm_up else (STEPS[0], STEPS[-1]):
             wanted = int(sizes.million * step)
             if wanted > there:
                 finished(full, wanted - there, after=there)

@@ -49,7 +49,7 @@ def open_latencies(bench: Bench, needed: frozenset[str]) -> Iterator[Mapping[str
         def loads() -> Figures:
             points = bench.charts.setdefault("latency", [])
             # Once is enough for a picture.
-            for rate in () if points else LOADS:
+            for rate in () if points else LOADS if bench.sizes.warm_up else LOADS[2:5]:
                 empty(connection)
                 called, _ = pickups(worker, url, rate, min(LOAD_SECONDS, bench.sizes.paced_seconds))
                 points.append([rate, *(percentile(called, percent) for percent in (50, 95, 99))])

@@ -31,7 +31,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_each_row_is_measured_or_says_why_not_and_nothing_is_left_behind(tmp_path: Path) -> None:
     build, document = tmp_path / "build", tmp_path / "BENCHMARKS.md"
 
