@@ -13,6 +13,8 @@ from pydantic.json_schema import models_json_schema
 
 from aiserv import __version__
 from aiserv.answers import Health, ProblemAnswer
+from aiserv.api.examples import EXAMPLES
+from aiserv.api.glossary import explained
 from aiserv.api.headers import ANSWER_HEADERS, REQUEST_HEADERS
 from aiserv.api.routing import Route
 from aiserv.models import CreateJobs
@@ -21,7 +23,9 @@ from aiserv.problems import TITLES
 WEB: Final = Path(__file__).parent.parent / "web"
 PAGE: Final = {"docs.html": "text/html", "docs.css": "text/css", "docs.js": "text/javascript"}
 # The page runs nothing but its own script, and talks to this server only.
-POLICY: Final = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; frame-ancestors 'none'"
+)
 REFERENCE: Final = "#/components/schemas/{model}"
 
 EVERYWHERE: Final = ["invalid_request", "unauthorized", "forbidden", "unavailable"]
@@ -52,7 +56,9 @@ def openapi(table: Iterable[Route]) -> Json:
         content = {"text/plain": {}} if model is None else _json_content(model)
         answers = {str(status): {"description": summary, "content": content} for status in sorted(statuses)}
         name = path.removeprefix("/")
-        paths[path] = {"get": {"operationId": name, "summary": summary, "security": [], "responses": answers}}
+        paths[path] = {
+            "get": {"operationId": name, "summary": summary, "tags": ["probes"], "security": [], "responses": answers}
+        }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -89,6 +95,8 @@ def _operation(route: Route, routes: list[Route]) -> Json:
     if route.body:
         required = any(field.is_required() for field in route.body.model_fields.values())
         content = _json_content(route.body)
+        if route.body in EXAMPLES:
+            content["application/json"]["example"] = EXAMPLES[route.body]
         if route.body is CreateJobs:
             content["application/x-ndjson"] = {"schema": {"type": "string", "format": "binary", "description": NDJSON}}
         operation["requestBody"] = {"required": required, "content": content}
@@ -117,7 +125,10 @@ def _path_parameters(route: Route) -> list[Json]:
 
 def _query_parameters(route: Route) -> list[Json]:
     properties = _plain(route.query.model_json_schema())["properties"] if route.query.model_fields else {}
-    return [{"name": name, "in": "query", "schema": _of_query(schema)} for name, schema in properties.items()]
+    return [
+        {"name": name, "in": "query", "schema": explained(name, _of_query(schema))}
+        for name, schema in properties.items()
+    ]
 
 
 def _of_query(schema: Json) -> Json:
@@ -153,7 +164,8 @@ def _answers(route: Route) -> Json:
         answers[str(status)] = answer
     codes = [*EVERYWHERE, *(WITH_BODY if route.body else []), *route.refusals]
     for status in sorted({TITLES[code][0] for code in codes}):
-        answers[str(status)] = {"$ref": "#/components/responses/Problem"}
+        said = ", ".join(f"`{code}`" for code in codes if TITLES[code][0] == status)
+        answers[str(status)] = {"$ref": "#/components/responses/Problem", "description": said}
     return answers
 
 
@@ -180,6 +192,7 @@ def _schemas(routes: list[Route]) -> Json:
     schemas: Json = _plain(document["$defs"])
     shown = {model.__name__ for model in bodies} | {"NewJob", "CreateJob", "Usage", "SettleCompletion", "SettleFailure"}
     for name, schema in schemas.items():
+        schema["properties"] = {field: explained(field, each) for field, each in schema.get("properties", {}).items()}
         # An answer may grow new fields; a request with unknown ones is refused.
         if name not in shown:
             schema.pop("additionalProperties", None)

@@ -1,11 +1,14 @@
 """The OpenAPI document, and the page that shows it."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from aiserv.api.examples import EXAMPLES
+from aiserv.api.glossary import MEANINGS
 from aiserv.api.openapi import openapi, text_of
 from aiserv.api.routes import ROUTES, TABLE
 from aiserv.models import Request
@@ -39,6 +42,34 @@ def test_the_table_names_every_field_of_a_request_once() -> None:
     for route in TABLE:
         for model in (route.query, route.body):
             assert model is None or issubclass(model, Request)
+
+
+def test_every_field_of_a_request_is_explained_and_no_explanation_is_left_over() -> None:
+    document = openapi(TABLE)
+    bodies = {route.body.__name__ for route in TABLE if route.body} | {
+        "NewJob",
+        "Usage",
+        "SettleCompletion",
+        "SettleFailure",
+    }
+    parameters = [
+        (parameter["name"], parameter["schema"])
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "query"
+    ]
+    shapes = document["components"]["schemas"]
+    asked = parameters + [field for name in bodies for field in shapes[name]["properties"].items()]
+    known = {name for name, _ in asked} | {name for shape in shapes.values() for name in shape["properties"]}
+
+    assert {name for name, schema in asked if not schema.get("description")} <= {"defaults"}  # a reference
+    assert MEANINGS.keys() <= known
+
+
+@pytest.mark.parametrize("model", EXAMPLES, ids=lambda model: model.__name__)
+def test_an_example_is_what_its_model_takes(model: type[Request]) -> None:
+    assert model.model_validate_json(json.dumps(EXAMPLES[model]))
 
 
 async def test_the_document_is_served(api: Api) -> None:
