@@ -5,7 +5,7 @@ import json
 import os
 import resource
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -67,6 +67,7 @@ async def serving(
     Then requests in flight may finish, for as long as `shutdown_timeout`; meanwhile new ones still reach the
     application, which can say that it is stopping. Raises ServingError when the port cannot be listened on.
     """
+    allow_many_connections()
     in_flight = _InFlight()
     application.middlewares.insert(0, in_flight.count)
     application.middlewares.insert(1, _refuse_when_crowded)
@@ -94,6 +95,13 @@ async def serving(
             await in_flight.finished()
     finally:
         await runner.cleanup()
+
+
+def allow_many_connections() -> None:
+    """Let the process hold as many connections as the system permits: the usual limit is 1024, and waits are cheap."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where the system knows a lower limit of its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def problem_response(problem: Problem, request_id: str) -> web.Response:

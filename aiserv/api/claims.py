@@ -3,6 +3,7 @@
 import json
 import logging
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from aiohttp import web
@@ -22,7 +23,12 @@ routes = Routes()
 REFUSALS = ["not_found", "lease_lost", "invalid_state"]
 
 
-@routes.add("POST", "/api/v1/jobs/claim", "worker", {200: JobsAnswer}, body=ClaimJobs)
+CLAIM_LINKS: Final = dict.fromkeys(
+    ("complete_job", "fail_job", "heartbeat_job", "release_job"), ("job_id", "$response.body#/jobs/0/id")
+)
+
+
+@routes.add("POST", "/api/v1/jobs/claim", "worker", {200: JobsAnswer}, body=ClaimJobs, links=CLAIM_LINKS)
 async def claim_jobs(request: web.Request) -> web.Response:
     """Settle jobs, and give due ones to a worker, each under a lease; with `wait` once there are some."""
     body, claim = await parse(ClaimJobs, roomy(request))

@@ -75,7 +75,7 @@ async def read_body(request: web.Request) -> tuple[str, Any]:
     """
     declared = request.headers.get("Content-Type")
     if request.body_exists and declared is not None and not JSON.fullmatch(declared):
-        raise Problem("unsupported_media_type", "the body must be application/json, and its charset UTF-8")
+        raise Problem("unsupported_media_type", "the body must say Content-Type: application/json, and be UTF-8")
     body = await read_bytes(request) or b"{}"
     if len(body) > LONG_BYTES:
         return await anyio.to_thread.run_sync(read_json, body)
