@@ -48,7 +48,7 @@ def parse_time(value: object) -> datetime:
 
 def time_text(moment: datetime | None) -> str | None:
     """The moment as the API writes it: RFC 3339, UTC, six digits of microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else None
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if moment else None
 
 
 def parse_interval(value: object) -> timedelta:

@@ -90,6 +90,14 @@ async def test_any_time_zone_is_taken_in_a_batch_and_alone(api: Api) -> None:
     assert job["run_at"] == (await api.create(**moment))["run_at"] == "2031-01-01T03:05:05.000000Z"
 
 
+async def test_a_time_of_long_ago_keeps_its_four_digits(api: Api) -> None:
+    moment: dict[str, JsonValue] = {"run_at": "0063-06-07T02:31:43Z"}
+
+    (job,) = checked(await api.post("jobs/batch", {**CHAT, "jobs": [moment]}))["jobs"]
+
+    assert job["run_at"] == (await api.create(**moment))["run_at"] == "0063-06-07T02:31:43.000000Z"
+
+
 async def test_a_batch_can_be_asked_for_ids_only(api: Api) -> None:
     batch = checked(await api.post("jobs/batch?return=ids", {**CHAT, "jobs": [{}]}))
 
