@@ -13,6 +13,8 @@ MIGRATE: Final = "Run aiserv migrate."
 _NAME: Final = re.compile(r"^create or replace function aiserv\.(\w+)\(", re.MULTILINE)
 _SETTING: Final = re.compile(r"^set (\w+) = (\S+)$", re.MULTILINE)
 MOST_NAMED: Final = 5
+QUOTE: Final = "'"
+EMPTY: Final = '""'
 
 
 def drift(
@@ -60,7 +62,8 @@ def _routine(file: SqlFile) -> Routine | None:
     if named is None:
         return None
     head, body, _ = file.text.split("$$", 2)
-    settings = [f"{name}={value.replace(chr(39), chr(34))}" for name, value in _SETTING.findall(head)]
+    # The catalog quotes nothing but an empty list.
+    settings = [f"{name}={value.strip(QUOTE) or EMPTY}" for name, value in _SETTING.findall(head)]
     return Routine(named[1], body, "\nsecurity definer\n" in head, settings)
 
 
