@@ -117,6 +117,7 @@ insert into aiserv.installed (file) values
 \ir functions/claim_jobs.sql
 \ir functions/complete_job.sql
 \ir functions/count_jobs.sql
+\ir functions/create_batch.sql
 \ir functions/create_each.sql
 \ir functions/create_job.sql
 \ir functions/create_jobs.sql

@@ -27,12 +27,14 @@ JSON_FIELDS: Final = {"input", "metadata", "priority", "max_attempts", "timeout_
 class Batch:
     """A checked batch: the text that PostgreSQL takes it from, task type and model profile of each job, and its owner.
 
+    `has_keys` is whether any job has an idempotency key of its own.
     `times` has `run_at` and `delay` of each job that has one, as a JSON object; it is None when no job has any.
     """
 
     text: str
     kinds: list[tuple[str, str]]
     owners: list[str]
+    has_keys: bool
     times: list[str | None] | None
     query: BatchQuery
 
@@ -94,12 +96,14 @@ def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401
     checked = [_checked_item(shared, job, index) for index, job in enumerate(jobs)]
     if errors := [error for item in checked if isinstance(item, list) for error in item]:
         raise invalid(errors)
-    if len(text) + _inherited_bytes(shared, jobs) > MAX_MERGED_BYTES:
+    if shared and len(text) + _inherited_bytes(shared, jobs) > MAX_MERGED_BYTES:
         raise Problem("payload_too_large", "the batch has over 256 MiB with what its jobs share written into each")
     items = [item for item in checked if isinstance(item, CreateJob)]
     times = [_times(item) for item in items]
     kinds = [(item.task_type, item.model_profile) for item in items]
-    return Batch(text, kinds, [item.owner_service for item in items], times if any(times) else None, wanted)
+    owners = [item.owner_service for item in items]
+    has_keys = any(item.idempotency_key is not None for item in items)
+    return Batch(text, kinds, owners, has_keys, times if any(times) else None, wanted)
 
 
 def _checked_item(shared: dict[str, Any], job: object, index: int) -> CreateJob | list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """Many jobs at once, all or none, with what they share said once."""
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -42,6 +44,10 @@ async def create_jobs(request: web.Request) -> web.Response:
     with_jobs = batch.query.returned is None and len(batch.kinds) <= MAX_JOBS_SHOWN
     database = request.app[DATABASE]
     batch_id = await database.new_id()
+    if not with_jobs and key is None and not batch.has_keys:
+        ids = await database.create_batch(batch.text, batch.times, batch_id)
+        count_transitions(request, batch.kinds)
+        return json_response(ids_json(batch_id, ids, created=len(ids)), status=201)
     jobs = await database.create_jobs(batch.text, batch.times, batch_id, key, with_jobs=with_jobs)
     # The key of a batch belongs to the owner of its first job.
     known = await database.batch_with_key(batch.owners[0], key) if key else None
@@ -55,21 +61,24 @@ async def create_jobs(request: web.Request) -> web.Response:
 def count_created(request: web.Request, batch: Batch, batch_id: UUID, jobs: list[BatchedJob]) -> None:
     """Count the new jobs, each once however often its key stands in the batch."""
     kinds = {job_id: kind for kind, (job_id, _, made_by) in zip(batch.kinds, jobs, strict=True) if made_by == batch_id}
-    for task_type, model_profile in kinds.values():
-        request.app[METRICS].transition("create", task_type, model_profile)
+    count_transitions(request, kinds.values())
+
+
+def count_transitions(request: web.Request, kinds: Iterable[tuple[str, str]]) -> None:
+    for (task_type, model_profile), count in Counter(kinds).items():
+        request.app[METRICS].transition("create", task_type, model_profile, count)
+
+
+def ids_json(batch_id: UUID, ids: Sequence[str], *, created: int) -> str:
+    """The answer without jobs."""
+    counts = {"batch_id": str(batch_id), "created": created, "existing": len(ids) - created}
+    return json.dumps({**counts, "ids": ids})
 
 
 def batch_json(batch_id: UUID, jobs: list[BatchedJob]) -> str:
     """The answer, with the jobs if they were rendered."""
     created = len({job_id for job_id, _, made_by in jobs if made_by == batch_id})
-    answer = json.dumps(
-        {
-            "batch_id": str(batch_id),
-            "created": created,
-            "existing": len(jobs) - created,
-            "ids": [str(job_id) for job_id, _, _ in jobs],
-        }
-    )
+    answer = ids_json(batch_id, [str(job_id) for job_id, _, _ in jobs], created=created)
     shown = [text for _, text, _ in jobs if text is not None]
     return f'{answer[:-1]},"jobs":[{",".join(shown)}]}}' if shown else answer
 

@@ -21,7 +21,7 @@ from aiserv.serving import ask_for_body
 
 MAX_ERRORS: Final = 100
 # Above this a body is read in a thread, so that others are answered meanwhile.
-LONG_BYTES: Final = 1024 * 1024
+LONG_BYTES: Final = 128 * 1024
 # What clients may give as one value with commas.
 COMMA_SEPARATED: Final = frozenset({"id", "status", "batch_id"})
 JSON: Final = re.compile(r'application/(\w[\w.-]*\+)?json(\s*;\s*charset="?utf-?8"?)?\s*', re.IGNORECASE | re.ASCII)

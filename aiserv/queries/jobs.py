@@ -30,6 +30,48 @@ class CreatedJob(NamedTuple):
 
 # What becomes of one job of many that are created each for itself: the job, or why it is refused.
 Creation = CreatedJob | Problem
+# What the jobs of a request share: `defaults` over the fields beside `jobs`.
+_SHARED: Final = """
+    cross join lateral (
+        select nullif(aiserv.merge_jobs(
+            (
+                select coalesce(json_object_agg(field.key, field.value), '{}')
+                from json_each(request.body) as field
+                where field.key not in ('jobs', 'defaults')
+            ),
+            coalesce(request.body -> 'defaults', '{}')
+        )::text, '{}')::json as defaults
+    ) as shared
+"""
+# A request as it was sent.
+_BATCH: Final = (
+    "(select sent.body, sent.body -> 'jobs' as jobs from (select %(body)s::json as body) as sent) as request"
+)
+# The same, with the times that Python has read in the place of those that were sent.
+_TIMED_BATCH: Final = """
+(
+    select
+        %(body)s::json as body,
+        json_agg(
+            case
+                when times.text is null then item.value
+                else (
+                    select json_object_agg(field.key, field.value)
+                    from (
+                        select own.key, own.value
+                        from json_each(item.value) as own
+                        where own.key not in ('run_at', 'delay')
+                        union all
+                        select given.key, given.value from json_each(times.text::json) as given
+                    ) as field
+                )
+            end
+            order by item.ordinality
+        ) as jobs
+    from json_array_elements(%(body)s::json -> 'jobs') with ordinality as item
+    join unnest(%(times)s::text[]) with ordinality as times(text, ordinality) on times.ordinality = item.ordinality
+) as request
+"""
 # The SQLSTATE of a job whose idempotency key another transaction holds.
 BUSY: Final = "55P03"
 
@@ -71,50 +113,16 @@ class JobQueries(Queries):
         one before.
         """
         return await self._rows(
-            """
-            select
-                job.id,
-                case when %(with_jobs)s then aiserv.job_json(job)::text end,
-                job.batch_id
-            from (select %(body)s::json as body) as request
-            cross join lateral (
-                select nullif(aiserv.merge_jobs(
-                    (
-                        select coalesce(json_object_agg(field.key, field.value), '{}')
-                        from json_each(request.body) as field
-                        where field.key not in ('jobs', 'defaults')
-                    ),
-                    coalesce(request.body -> 'defaults', '{}')
-                )::text, '{}')::json as defaults
-            ) as shared
-            cross join lateral (
-                select json_agg(
-                    case
-                        when times.text is null then item.value
-                        else (
-                            select json_object_agg(field.key, field.value)
-                            from (
-                                select own.key, own.value
-                                from json_each(item.value) as own
-                                where own.key not in ('run_at', 'delay')
-                                union all
-                                select given.key, given.value from json_each(times.text::json) as given
-                            ) as field
-                        )
-                    end
-                    order by item.ordinality
-                ) as jobs
-                from json_array_elements(request.body -> 'jobs') with ordinality as item
-                join unnest(%(times)s::text[]) with ordinality as times(text, ordinality)
-                    on times.ordinality = item.ordinality
-            ) as timed
+            f"""
+            select job.id, case when %(with_jobs)s then aiserv.job_json(job)::text end, job.batch_id
+            from {_TIMED_BATCH if times else _BATCH} {_SHARED}
             cross join lateral aiserv.create_jobs(
-                jobs => case when %(times)s::text[] is null then request.body -> 'jobs' else timed.jobs end,
-                defaults => shared.defaults,
-                batch_id => %(batch_id)s,
+                jobs            => request.jobs,
+                defaults        => shared.defaults,
+                batch_id        => %(batch_id)s,
                 idempotency_key => %(idempotency_key)s
             ) as job
-            """,
+            """,  # noqa: S608 - literals
             {
                 "body": body,
                 "times": times,
@@ -123,6 +131,19 @@ class JobQueries(Queries):
                 "with_jobs": with_jobs,
             },
         )
+
+    async def create_batch(self, body: str, times: list[str | None] | None, batch_id: UUID) -> list[str]:
+        """The ids of the jobs of a batch in which nothing has a key; the rest as `create_jobs`."""
+        ids = await self._text(
+            f"""
+            select array_to_string(aiserv.create_batch(
+                jobs => request.jobs, defaults => shared.defaults, batch_id => %(batch_id)s
+            ), ' ')
+            from {_TIMED_BATCH if times else _BATCH} {_SHARED}
+            """,  # noqa: S608 - literals
+            {"body": body, "times": times, "batch_id": batch_id},
+        )
+        return ids.split(" ")
 
     async def batch_with_key(self, owner_service: str, idempotency_key: str) -> UUID | None:
         """The batch that this key made."""

@@ -15,28 +15,13 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    batch aiserv.batch;
-    items aiserv._new_job[];
+    job_ids uuid[] := aiserv.create_batch(
+        create_jobs.jobs, create_jobs.defaults, create_jobs.batch_id, create_jobs.idempotency_key
+    );
 begin
-    if json_typeof(create_jobs.jobs) is distinct from 'array' then
-        raise exception using errcode = 'JV400', message = 'jobs: must be an array';
-    end if;
-    if json_array_length(create_jobs.jobs) not between 1 and 100000 then
-        raise exception using errcode = 'JV400', message = 'jobs: must have 1 to 100000 items';
-    end if;
-
-    items := aiserv._new_jobs(create_jobs.jobs, create_jobs.defaults);
-    perform aiserv._check_new_jobs(items);
-
-    batch := aiserv._reserve_batch(coalesce(create_jobs.batch_id, aiserv.new_id()), items, create_jobs.idempotency_key);
-    if batch.job_ids = '{}' then
-        batch.job_ids := aiserv._create_jobs(items, batch.id);
-        update aiserv.batch as reserved set job_ids = batch.job_ids where reserved.id = batch.id;
-    end if;
-
     return query
     select job.*
-    from unnest(batch.job_ids) with ordinality as created(id, position)
+    from unnest(job_ids) with ordinality as created(id, position)
     join aiserv.jobs as job on job.id = created.id
     order by created.position;
 end;

@@ -48,6 +48,7 @@ def test_a_service_takes_a_job_through_its_whole_life(db: Db, acting: Callable[[
 
 
 CALLS: dict[str, dict[str, Any]] = {
+    "create_batch": {"jobs": '[{"owner_service": "a", "task_type": "b", "model_profile": "c"}]'},
     "create_each": {"jobs": '[{"owner_service": "a", "task_type": "b", "model_profile": "c"}]'},
     "create_jobs": {"jobs": '[{"owner_service": "a", "task_type": "b", "model_profile": "c", "idempotency_key": "k"}]'},
     "settle_jobs": {"settlements": "[]"},
