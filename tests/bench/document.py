@@ -23,6 +23,7 @@ DRAINS: Final = {
 # What the figures are called where the text shows absolute ones.
 FIGURES: Final = {
     "single": ("HTTP creates, 64 connections, one job a request", "jobs/s"),
+    "create_python": ("Creates from Python, 16 in flight", "jobs/s"),
     "batch": ("HTTP creates, 1,000 jobs a request", "jobs/s"),
     "ours": ("Drain, one worker process, results stored", "jobs/s"),
     "two": ("Drain, two worker processes", "jobs/s"),
