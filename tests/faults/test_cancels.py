@@ -1,0 +1,199 @@
+"""A thousand jobs cancelled at any moment of their run: while a model thinks, a recording comes, or is decoded."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from random import Random
+from typing import Final
+from uuid import UUID
+
+import anyio
+import psutil  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from aiohttp import web
+from anyio.abc import TaskGroup
+
+from aiserv.database import Database, DatabaseError
+from aiserv.models import CancelJob, Job
+from tests.audio_providers import asr, serving
+from tests.providers import Answer, FakeServer, body, content, fake_provider, trickles
+from tests.workers.audio.recordings import samples, utterances, wav
+from tests.workers.chats import chat_at
+from tests.workers.running import Db, create, finished, running, until
+from tests.workers.transcription.jobs import executor
+from workers.attempt import End
+from workers.executors import Outcome
+
+SEED: Final = 20260609
+RECORDING: Final = wav(samples([utterances(60, first=1, every=4), utterances(60, first=3, every=4)], 60), channels=2)
+
+
+class When(Enum):
+    """What a job is at when its cancel is on its way."""
+
+    CHATTING = auto()
+    FETCHING = auto()
+    DECODING = auto()
+    HEARD = auto()
+
+
+JOBS: Final = {When.CHATTING: 920, When.FETCHING: 40, When.DECODING: 20, When.HEARD: 20}
+# From the moment that a job is there to its cancel, in seconds at most.
+WITHIN: Final = {When.CHATTING: 0.05, When.FETCHING: 0.2, When.DECODING: 0.3, When.HEARD: 0.05}
+ANSWERED_WITHIN: Final = 0.2
+PATIENCE: Final = 30  # seconds from one cancel to the next, and to the end of the last run, on a busy machine
+
+
+@dataclass
+class Cancels:
+    """Sends cancels after a while, and remembers how each was answered: a status, or the SQLSTATE of the refusal."""
+
+    database: Database
+    tasks: TaskGroup
+    random: Random
+    whens: Mapping[UUID, When]
+    answers: dict[UUID, str] = field(default_factory=dict)
+
+    def reached(self, job_id: UUID, when: When) -> None:
+        """Cancel the job soon, if this is what it waited for."""
+        if self.whens.get(job_id) is when:
+            self.tasks.start_soon(self._cancel, job_id, self.random.uniform(0, WITHIN[when]))
+
+    async def _cancel(self, job_id: UUID, delay: float) -> None:
+        await anyio.sleep(delay)
+        try:
+            await self.database.cancel_job(job_id, CancelJob(reason="no longer wanted"))
+            self.answers[job_id] = "cancelled"
+        except DatabaseError as refusal:
+            self.answers[job_id] = refusal.sqlstate or ""
+
+    def late(self, answer: Answer) -> Answer:
+        """The answer after a while."""
+
+        async def reply(request: web.Request) -> web.StreamResponse:
+            await anyio.sleep(self.random.uniform(0, ANSWERED_WITHIN))
+            return await answer.reply(request)
+
+        return Answer(reply)
+
+
+@dataclass
+class Files(FakeServer):
+    """A server of recordings: under `/slow/` they trickle without end."""
+
+    slow: Answer
+    recording: bytes
+
+    async def reply(self, request: web.Request) -> web.StreamResponse:
+        if request.path.startswith("/slow/"):
+            return await self.slow.reply(request)
+        return web.Response(body=self.recording)
+
+
+def traced(number: int) -> str:
+    """The traceparent of a job: it tells a server whose call this is."""
+    return f"00-{number + 1:032x}-{1:016x}-01"
+
+
+def children(program: str) -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if any(program in word for word in child.cmdline())]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # on a busy machine; alone it takes a tenth of that
+async def test_a_thousand_random_cancels_leave_no_connection_and_no_job_in_a_wrong_state(
+    conninfo: str, db: Db, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    random = Random(SEED)
+    whens, traces = dict[UUID, When](), dict[str, UUID]()
+    order = [when for when, count in JOBS.items() for _ in range(count)]
+    random.shuffle(order)
+
+    async def cancel_when_fetched(request: web.Request) -> web.StreamResponse:
+        cancels.reached(numbers[int(request.path.rpartition("/")[2])], When.FETCHING)
+        return await trickles().reply(request)
+
+    async def cancel_when_heard(request: web.Request) -> web.StreamResponse:
+        cancels.reached(traces[request.headers["traceparent"]], When.HEARD)
+        return await cancels.late(body('{"segments": [], "language": "ru"}')).reply(request)
+
+    async with (
+        fake_provider() as model,
+        serving(asr()) as whisperx,
+        Files(Answer(cancel_when_fetched), RECORDING).listening() as files,
+        chat_at(model.base_url) as chat,
+        executor(WHISPERX_URL=whisperx.url, AUDIO_URL_ALLOWED_HOSTS="127.0.0.1") as transcription,
+        Database.open(conninfo, size=4, name="cancels") as database,
+        anyio.create_task_group() as tasks,
+    ):
+        cancels = Cancels(database, tasks, random, whens)
+        model.answers(cancels.late(content("Hello.")))
+        whisperx.instead = Answer(cancel_when_heard)
+        numbers = create_all(db, order, files.url)
+        whens.update({numbers[n]: when for n, when in enumerate(order)})
+        traces.update({traced(n): job_id for n, job_id in enumerate(numbers)})
+
+        async def execute(job: Job) -> Outcome:
+            cancels.reached(job.id, When.CHATTING)
+            cancels.reached(job.id, When.DECODING)
+            return await (chat if job.task_type == "llm_chat" else transcription)(job)
+
+        task_types, model_profiles = ["llm_chat", "transcription"], ["qwen", "whisperx"]
+        async with running(conninfo, execute, slots=24, task_types=task_types, model_profiles=model_profiles) as worker:
+            while (answered := len(cancels.answers)) < len(order):
+                await until(lambda: len(cancels.answers) > answered, PATIENCE)
+            await until(lambda: not worker.attempts, PATIENCE)
+            ends = Counter(worker.record.ends)
+            await until(lambda: model.connections + whisperx.connections + files.connections == 0)
+            await until(lambda: not children("decoder.py") and not list(tmp_path.iterdir()))
+            # All slots are free again.
+            last_id = create(db, {"user": "Still there?"})
+            assert (await finished(db, last_id))["status"] == "completed"
+
+    shown = db.execute("select id, status, attempt, failures from aiserv.jobs where id <> %s", [last_id]).fetchall()
+    assert {job["id"]: job["status"] for job in shown} == {
+        job_id: {"cancelled": "cancelled", "JS409": "completed"}[answer] for job_id, answer in cancels.answers.items()
+    }
+    assert {(job["attempt"], job["failures"]) for job in shown} == {(1, 0)}
+    statuses = Counter(job["status"] for job in shown)
+    assert ends == {End.LEASE_LOST: statuses["cancelled"], End.COMPLETED: statuses["completed"]}
+    # Of all that could happen everything did.
+    assert min(statuses.values()) > 50, statuses
+    cancelled = Counter(whens[job["id"]] for job in shown if job["status"] == "cancelled")
+    assert all(cancelled[when] for when in When), cancelled
+    assert cancelled[When.FETCHING] == JOBS[When.FETCHING]
+    for table in ("ready", "scheduled", "lease"):
+        assert db.execute(f"select from aiserv.{table}").fetchall() == []
+    differing = db.execute(
+        """
+        select job.id, job.status, attempt.outcome
+        from aiserv.jobs as job cross join lateral aiserv.list_attempts(job.id) as attempt
+        where attempt.outcome is distinct from job.status
+        """
+    ).fetchall()
+    assert differing == []
+
+
+def create_all(db: Db, order: list[When], url: str) -> list[UUID]:
+    """The jobs, in this order."""
+    ids = []
+    with db.transaction():
+        for n, when in enumerate(order):
+            if when is When.CHATTING:
+                ids.append(create(db, {"user": "Hello?"}))
+                continue
+            path = f"slow/{n}" if when is When.FETCHING else "call.wav"
+            ids.append(
+                create(
+                    db,
+                    {"audio_url": f"{url}/{path}"},
+                    task_type="transcription",
+                    model_profile="whisperx",
+                    traceparent=traced(n),
+                )
+            )
+    return ids
