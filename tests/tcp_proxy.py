@@ -39,17 +39,23 @@ class TcpProxy:
 
     async def handle(self, client: SocketStream) -> None:
         """Pass bytes until one side is done."""
-        server: ByteStream
-        if self.host.startswith("/"):
-            server = await anyio.connect_unix(f"{self.host}/.s.PGSQL.{self.port}")
-        else:
-            server = await anyio.connect_tcp(self.host, int(self.port))
+        try:
+            server = await self._connect()
+        except OSError:
+            # Nobody there: the client is told as a proxy does it.
+            await client.aclose()
+            return
         async with client, server, anyio.create_task_group() as tasks:
             self.streams.add(client)
             tasks.start_soon(self._up, client, server, tasks.cancel_scope)
             await self._down(server, client)
             tasks.cancel_scope.cancel()
         self.streams.discard(client)
+
+    async def _connect(self) -> ByteStream:
+        if self.host.startswith("/"):
+            return await anyio.connect_unix(f"{self.host}/.s.PGSQL.{self.port}")
+        return await anyio.connect_tcp(self.host, int(self.port))
 
     async def _up(self, client: SocketStream, server: ByteStream, done: anyio.CancelScope) -> None:
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
