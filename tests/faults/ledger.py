@@ -37,6 +37,8 @@ class Ledger:
     results: dict[UUID, str] = field(default_factory=dict)
     cancelled: set[UUID] = field(default_factory=set)
     retried: Counter[UUID] = field(default_factory=Counter)
+    # How an attempt over HTTP ended, by its job and its number.
+    ended: dict[tuple[UUID, int], str] = field(default_factory=dict)
     # What was executed by workers over HTTP; the provider counts for the others.
     executions: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
@@ -44,7 +46,7 @@ class Ledger:
     @property
     def acknowledged(self) -> int:
         """Requests that were answered with a success."""
-        return len(self.created) + len(self.results) + len(self.cancelled) + self.retried.total()
+        return len(self.created) + len(self.results) + len(self.cancelled) + self.retried.total() + len(self.ended)
 
     def was_created(self, shown: dict[str, Any], name: str) -> None:
         """A creation was acknowledged: again the same one, if it had been before."""
@@ -55,6 +57,11 @@ class Ledger:
     def was_cancelled(self, shown: dict[str, Any]) -> None:
         self._expect(shown["status"] == "cancelled", f"{shown['id']}: cancelled, and shown as {shown['status']}")
         self.cancelled.add(UUID(shown["id"]))
+
+    def was_ended(self, attempt: tuple[UUID, int], outcome: str, shown: dict[str, Any]) -> None:
+        """A worker was told that its attempt is over: `completed`, `released`, `retrying` or `failed`."""
+        self._expect(self.ended.setdefault(attempt, outcome) == outcome, f"{attempt}: ended twice, now {outcome}")
+        self.was_read(shown)
 
     def was_read(self, shown: dict[str, Any]) -> None:
         """A job was shown: if it was completed, whoever looks later must see the same result."""
@@ -80,6 +87,9 @@ class Ledger:
         for batch in self.batches:
             there = sum(name in names for name in batch)
             self._expect(there in {0, len(batch)}, f"{batch[0]}: {there} of a batch of {len(batch)}")
+        for (job_id, number), outcome in self.ended.items():
+            kept = dict(endings(by_id[job_id])).get(number) if job_id in by_id else None
+            self._expect(kept == outcome, f"{job_id}: attempt {number} was acknowledged as {outcome}, and is {kept}")
         for row in rows:
             self._compare_job(row, (self.executions + executions)[row["owner_ref"]])
         self._compare_counters(db)
@@ -95,8 +105,8 @@ class Ledger:
             self._expect(status == "cancelled", f"{name}: its cancel was acknowledged, and it is {status}")
         if status == "completed":
             self._expect(row["result"]["content"] == name, f"{name}: has the result of another job")
-        outcomes = [attempt.strip("()").split(",") for attempt in row["attempts"]]
-        numbers = [int(number) for number, _ in outcomes]
+        outcomes = endings(row)
+        numbers = [number for number, _ in outcomes]
         self._expect(numbers == list(range(1, row["attempt"] + 1)), f"{name}: {row['attempt']} attempts, and {numbers}")
         kinds = [outcome for _, outcome in outcomes]
         self._expect(executed <= row["attempt"], f"{name}: executed {executed} times in {row['attempt']} attempts")
@@ -118,6 +128,12 @@ class Ledger:
             status: row["queue"][status] for status in ("pending", "running", "completed", "failed", "cancelled")
         }
         self._expect(counted == {status: counts[status] for status in counted}, f"counters {counted}, jobs {counts}")
+
+
+def endings(row: dict[str, Any]) -> list[tuple[int, str]]:
+    """The number and the outcome of each attempt of a job."""
+    pairs = [attempt.strip("()").split(",") for attempt in row["attempts"]]
+    return [(int(number), outcome) for number, outcome in pairs]
 
 
 def digest(result: object) -> str:

@@ -127,16 +127,28 @@ class Load:
             await self.post(f"jobs/{job_id}/retry", {})
 
     async def work(self) -> None:
-        """Work as a remote worker: claim, complete, and repeat both until they are answered."""
+        """Work as a remote worker: claim, settle, and repeat both until they are answered."""
         claim = {"worker_id": "remote", "claim_id": str(uuid4()), "model_profiles": ["remote"], "limit": 5,
                  "lease": "3s"}  # fmt: skip
         claimed = await self.insist("jobs/claim", claim)
         for job in claimed["jobs"]:
             name = job["owner_ref"]
             self.ledger.executions[name] += 1
-            result = {"attempt": job["attempt"], "result": {"content": name}}
-            if shown := await self.insist(f"jobs/{job['id']}/complete", result):
-                self.ledger.was_read(shown)
+            verb, words = self._ending(name)
+            body = {"attempt": job["attempt"], **words}
+            if shown := await self.insist(f"jobs/{job['id']}/{verb}", body):
+                outcomes = {"complete": "completed", "release": "released"}
+                outcome = outcomes.get(verb) or ("failed" if shown["status"] == "failed" else "retrying")
+                self.ledger.was_ended((UUID(job["id"]), job["attempt"]), outcome, shown)
+
+    def _ending(self, name: str) -> tuple[str, dict[str, Any]]:
+        """How a remote worker ends an attempt: the verb and its body. One in ten is given back, two in ten fail."""
+        luck = self.rng.random()
+        if luck < 0.1:
+            return "release", {}
+        if luck < 0.3:
+            return "fail", {"category": "timeout", "message": "", "retryable": luck < 0.2, "retry_after": "0s"}
+        return "complete", {"result": {"content": name}}
 
     def _some(self) -> UUID | None:
         latest = list(self.ledger.created)[-200:]
