@@ -346,7 +346,6 @@ class ProblemAnswer(Answer):
 
 
 class Health(Answer):
-    """Whether the server is well; why not, if it is not."""
+    """That all is well."""
 
-    status: Literal["ok", "unavailable"]
-    reason: str | SkipJsonSchema[None] = None
+    status: Literal["ok"]

@@ -1,6 +1,5 @@
 """Health, readiness and metrics over HTTP, the same for servers and workers."""
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -10,6 +9,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from aiserv.database import Database, DatabaseError
+from aiserv.problems import unavailable
+from aiserv.serving import problem_response
 
 # SQLSTATEs undefined_function and invalid_schema_name.
 NOT_INSTALLED: Final = ("42883", "3F000")
@@ -30,14 +31,12 @@ def probe_routes(
         """Answer while the process turns: nothing else is asked, or an outage of the database would restart it."""
         return web.json_response({"status": "ok"})
 
-    async def readyz(_request: web.Request) -> web.Response:
+    async def readyz(request: web.Request) -> web.Response:
         """Answer 200 when requests can be served, else 503 and why."""
         reason = await readiness()
         if reason is None:
             return web.json_response({"status": "ok"})
-        return web.Response(
-            text=json.dumps({"status": "unavailable", "reason": reason}), status=503, content_type="application/json"
-        )
+        return problem_response(unavailable(reason), request)
 
     async def metrics(request: web.Request) -> web.StreamResponse:
         """Show the metrics as Prometheus or OpenMetrics text."""

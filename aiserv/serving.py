@@ -32,6 +32,7 @@ MOST_CONNECTIONS: Final = 50_000
 # Taken beyond the most while nobody is idle, for those who ask whether the process is well.
 PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 PROBE_CONNECTIONS: Final = 32
+REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,9 @@ def allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def problem_response(problem: Problem, request_id: str) -> web.Response:
-    """The problem as RFC 9457 wants it answered."""
+def problem_response(problem: Problem, request: web.BaseRequest) -> web.Response:
+    """The problem as RFC 9457 wants it answered, with the id of the request, or one of its own."""
+    request_id = request.get(REQUEST_ID) or uuid4().hex
     return web.Response(
         text=json.dumps(problem.body(request_id)),
         status=problem.status,
@@ -165,7 +167,7 @@ def _spare_files() -> int:
 @web.middleware
 async def _refuse_when_crowded(request: web.Request, handler: Handler) -> web.StreamResponse:
     if isinstance(request.protocol, _RequestHandler) and request.protocol.is_extra and request.path not in PROBES:
-        response = problem_response(unavailable("too many connections"), uuid4().hex)
+        response = problem_response(unavailable("too many connections"), request)
         response.force_close()
         return response
     return await handler(request)
@@ -199,7 +201,7 @@ class _RequestHandler(web.RequestHandler):
             problem = Problem("internal", "an error of ours; the log has it")
         else:
             problem = Problem("invalid_request", "the request is not valid HTTP")
-        response = problem_response(problem, uuid4().hex)
+        response = problem_response(problem, request)
         response.force_close()
         return response
 
@@ -208,7 +210,7 @@ class _RequestHandler(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         # What aiohttp refuses before the middlewares, as an expectation that nobody can meet.
         if isinstance(resp, HTTPException):
-            resp = problem_response(Problem("invalid_request", resp.text or resp.reason), uuid4().hex)
+            resp = problem_response(Problem("invalid_request", resp.text or resp.reason), request)
         held = request.get(_HELD)
         if held is not None and held.is_held:
             # Nothing to read away for; and whether the body follows all the same, nobody knows.

@@ -32,4 +32,3 @@ DEADLINES: Final = web.AppKey("deadlines", Deadlines)
 MAX_BATCH_BODY: Final = web.AppKey("max_batch_body", int)
 # Set for every request to the API.
 CALLER: Final = web.RequestKey("caller", Caller)
-REQUEST_ID: Final = web.RequestKey("request_id", str)

@@ -13,9 +13,9 @@ from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 from aiohttp.web_protocol import RequestPayloadError
 
-from aiserv.api.app_keys import METRICS, REQUEST_ID
+from aiserv.api.app_keys import METRICS
 from aiserv.problems import Problem, database_problem
-from aiserv.serving import problem_response
+from aiserv.serving import REQUEST_ID, problem_response
 
 logger = logging.getLogger(__name__)
 
@@ -101,9 +101,9 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except Problem as problem:
-        return problem_response(problem, request[REQUEST_ID])
+        return problem_response(problem, request)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem and the log the rest
-        return problem_response(problem_of(error, request[REQUEST_ID]), request[REQUEST_ID])
+        return problem_response(problem_of(error, request[REQUEST_ID]), request)
 
 
 def problem_of(error: Exception, request_id: str) -> Problem:

@@ -1,7 +1,7 @@
 """The OpenAPI document, made of the table of routes and the models, and the page that shows it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from inspect import getdoc
 from pathlib import Path
@@ -31,9 +31,9 @@ REFERENCE: Final = "#/components/schemas/{model}"
 EVERYWHERE: Final = ["invalid_request", "unauthorized", "forbidden", "unavailable"]
 WITH_BODY: Final = ["invalid_json", "payload_too_large", "unsupported_media_type"]
 PROBES: Final = {
-    "/healthz": ("Answer while the process turns.", Health, {200}),
-    "/readyz": ("Say whether requests can be served, and why not.", Health, {200, 503}),
-    "/metrics": ("Show the metrics for Prometheus.", None, {200}),
+    "/healthz": ("Answer while the process turns.", Health, []),
+    "/readyz": ("Say whether requests can be served, and why not.", Health, ["unavailable"]),
+    "/metrics": ("Show the metrics for Prometheus.", None, []),
 }
 BEARER: Final = (
     "Each operation names the scope it needs. A token of scope write may also read, one of scope admin everything;"
@@ -52,9 +52,9 @@ def openapi(table: Iterable[Route]) -> Json:
     paths: Json = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes)
-    for path, (summary, model, statuses) in PROBES.items():
+    for path, (summary, model, codes) in PROBES.items():
         content = {"text/plain": {}} if model is None else _json_content(model)
-        answers = {str(status): {"description": summary, "content": content} for status in sorted(statuses)}
+        answers = {"200": {"description": summary, "content": content}, **_refusals(codes)}
         name = path.removeprefix("/")
         paths[path] = {
             "get": {"operationId": name, "summary": summary, "tags": ["probes"], "security": [], "responses": answers}
@@ -162,11 +162,15 @@ def _answers(route: Route) -> Json:
                 name: {"operationId": name, "parameters": dict([parameter])} for name, parameter in route.links.items()
             }
         answers[str(status)] = answer
-    codes = [*EVERYWHERE, *(WITH_BODY if route.body else []), *route.refusals]
+    return answers | _refusals([*EVERYWHERE, *(WITH_BODY if route.body else []), *route.refusals])
+
+
+def _refusals(codes: Sequence[str]) -> Json:
+    refusals = {}
     for status in sorted({TITLES[code][0] for code in codes}):
         said = ", ".join(f"`{code}`" for code in codes if TITLES[code][0] == status)
-        answers[str(status)] = {"$ref": "#/components/responses/Problem", "description": said}
-    return answers
+        refusals[str(status)] = {"$ref": "#/components/responses/Problem", "description": said}
+    return refusals
 
 
 def _description(model: type[BaseModel] | str, status: int) -> str:

@@ -2,7 +2,6 @@
 
 import hmac
 from collections.abc import Sequence
-from uuid import uuid4
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -30,7 +29,7 @@ def sidecar_application(sampler: Sampler, tokens: Sequence[str]) -> web.Applicat
                 "a valid bearer token is needed: Authorization: Bearer <token>",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-            return problem_response(refusal, uuid4().hex)
+            return problem_response(refusal, request)
         await sampler.sampled.wait()
         return web.json_response(sampler.status(), headers={"Cache-Control": "no-store"})
 

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import zlib
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -11,7 +12,8 @@ from aiohttp import ClientSession
 from psycopg import sql
 from psycopg.rows import DictRow
 
-from aiserv.api.routes import ROUTES
+from aiserv.api.examples import EXAMPLES
+from aiserv.api.routes import ROUTES, TABLE
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
 
@@ -132,6 +134,21 @@ async def test_an_unknown_content_encoding_is_refused(api: Api, encoding: str) -
     assert answer.refusal == (415, "unsupported_media_type")
 
 
+async def test_no_route_takes_what_it_does_not_know(api: Api) -> None:
+    for route in TABLE:
+        path = re.sub(r"\{\w+_id\}", str(UUID(int=0)), route.path).replace("{", "").replace("}", "")
+        body = EXAMPLES.get(route.body, {}) if route.body else None
+        answers = [await api.send(route.method, f"{path}?verbose=1", body)]
+        if isinstance(body, dict):
+            answers.append(await api.send(route.method, path, {**body, "verbose": 1}))
+        for answer in answers:
+            assert answer.refusal == (400, "invalid_request"), path
+            assert [error["field"] for error in answer.problem["errors"]] == ["verbose"], path
+
+    assert (await api.get("stats")).json["queue"]["total"] == 0
+    assert (await api.get("queues")).json["queues"] == []
+
+
 async def test_a_body_may_be_compressed(api: Api) -> None:
     packed = gzip.compress(CHAT_JSON.encode())
 
@@ -229,6 +246,12 @@ async def test_bytes_that_are_no_http_are_an_invalid_request(api: Api, request_b
     assert (await api.get("/healthz")).status == 200
 
 
+async def test_a_head_may_have_up_to_32_kib(api: Api) -> None:
+    for line, header in ((b"GET /healthz?" + b"a" * 32_000, b"a"), (b"GET /healthz", b"a" * 32_000)):
+        head = line + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: " + header + b"\r\n\r\n"
+        assert (await api.raw(head)).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_an_unknown_expectation_is_a_problem_too(api: Api) -> None:
     answer = await api.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: miracles\r\n\r\n")
 
@@ -269,6 +292,17 @@ async def test_without_a_database_the_service_is_unavailable_and_says_when_to_co
 
     assert answer.refusal == (503, "unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
+
+
+async def test_a_schema_that_does_not_fit_is_not_ready_and_says_why(api: Api, db: psycopg.Connection[DictRow]) -> None:
+    ready = await api.get("/readyz")
+    db.execute("delete from aiserv.installed where file like 'migrations/0001%'")
+
+    answer = await api.get("/readyz")
+
+    assert (ready.status, ready.json) == (200, {"status": "ok"})
+    assert answer.refusal == (503, "unavailable")
+    assert "the schema is not up to date: run aiserv migrate" in answer.problem["detail"]
 
 
 async def test_a_bug_tells_nobody_its_details(api: Api, db: psycopg.Connection[DictRow]) -> None:

@@ -122,7 +122,7 @@ async def test_it_is_not_ready_before_the_first_sample() -> None:
         said = await response.json()
 
     assert response.status == 503
-    assert said["reason"] == "nothing was sampled yet"
+    assert said["detail"] == "nothing was sampled yet"
 
 
 @pytest.mark.parametrize("source", ROWS)

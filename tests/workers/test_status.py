@@ -115,7 +115,7 @@ async def test_a_draining_worker_is_alive_and_not_ready(conninfo: str, db: Db) -
 
         assert (await status(http))["state"] == "draining"
         async with http.get("/readyz") as response:
-            assert (response.status, (await response.json())["reason"]) == (503, "the worker is draining")
+            assert (response.status, (await response.json())["detail"]) == (503, "the worker is draining")
         async with http.get("/healthz") as response:
             assert response.status == 200
 
