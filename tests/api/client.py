@@ -52,6 +52,7 @@ class Answer:
         assert shown["type"] == f"/problems/{shown['code']}"
         assert shown["error"] == shown["detail"]
         assert shown["request_id"] == self.headers["X-Request-Id"]
+        assert "errors" not in shown or shown["code"] == "invalid_request"
         return shown
 
     @property

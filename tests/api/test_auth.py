@@ -3,6 +3,7 @@
 import pytest
 from aiohttp import ClientSession
 
+from aiserv.api.routes import OPEN
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
 
@@ -43,9 +44,9 @@ async def test_unknown_methods_are_closed_too(guarded: Api, method: str) -> None
     assert (await guarded.send(method, "jobs")).refusal == (401, "unauthorized")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-async def test_probes_are_open(guarded: Api, path: str) -> None:
-    assert (await guarded.get(path)).status == 200
+async def test_probes_and_documents_are_open(guarded: Api) -> None:
+    for path in (*OPEN, "/docs/docs.js", "/docs/docs.css"):
+        assert (await guarded.get(path)).status == 200, path
 
 
 async def test_bytes_that_are_no_ascii_are_a_wrong_token(guarded: Api) -> None:

@@ -34,14 +34,15 @@ async def test_items_go_over_defaults_over_the_fields_beside_jobs(api: Api) -> N
         "priority": 1,
         "owner_ref": "top",
         "run_at": "2031-01-01T00:00:00Z",
-        "defaults": {"priority": 2, "max_attempts": 5},
-        "jobs": [{}, {"priority": 3, "run_at": None}],
+        "defaults": {"priority": 2, "max_attempts": 5, "metadata": {"a": 1}},
+        "jobs": [{}, {"priority": 3, "run_at": None, "metadata": {"b": 2}}],
     }
 
     first, second = checked(await api.post("jobs/batch", body))["jobs"]
 
     assert (first["priority"], first["owner_ref"], first["max_attempts"]) == (2, "top", 5)
     assert (second["priority"], second["run_at"]) == (3, second["created_at"])
+    assert (first["metadata"], second["metadata"]) == ({"a": 1}, {"b": 2})
 
 
 async def test_inputs_merge_key_by_key_with_their_text_intact(api: Api) -> None:

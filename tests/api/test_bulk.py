@@ -1,12 +1,19 @@
 """Retry and cancel by filter."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
+import anyio
+import psycopg
 import pytest
+from psycopg.rows import DictRow
 from pydantic import JsonValue
 
 from aiserv.answers import Cancelled, Retried
 from tests.api.client import CHAT, Api
+from tests.api.test_waiting import until
 
 VERBS = ["retry", "cancel"]
 
@@ -135,6 +142,49 @@ async def test_a_status_that_the_verb_cannot_act_on_is_refused(api: Api, verb: s
     answer = await api.post(f"jobs/{verb}", {"status": [status]})
 
     assert answer.refusal == (400, "invalid_request")
+
+
+async def running_pair(api: Api, number: int) -> list[dict[str, Any]]:
+    """Two running jobs, other and wanted, that differ in whatever a filter may name."""
+    jobs = []
+    for kind in (f"other {number}", f"wanted {number}"):
+        fields: dict[str, JsonValue] = {name: f"{kind} {name}" for name in (*CHAT, "owner_ref")}
+        await batch(api, fields)
+        failing = await api.claim(model_profiles=[fields["model_profile"]])
+        failure: JsonValue = {"category": kind.replace(" ", "_"), "message": "", "retryable": True, "retry_after": 0}
+        await api.post(f"jobs/{failing['id']}/fail", failure)
+        jobs.append(await api.claim(model_profiles=[fields["model_profile"]], worker_id=kind))
+    return jobs
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_each_condition_alone_finds_what_it_names_also_in_a_list(api: Api, verb: str) -> None:
+    other, wanted = await running_pair(api, 0)
+    before = await api.post(f"jobs/{verb}", {"created_before": wanted["created_at"]})
+    assert before.json["ids"] == [other["id"]]
+
+    names = ("id", *CHAT, "owner_ref", "error_category", "worker_id", "batch_id", "created_after")
+    for number, name in enumerate(names, 1):
+        _, wanted = await running_pair(api, number)
+        value = wanted["created_at" if name == "created_after" else name]
+        listed = await api.get(f"jobs?{name}={quote(value)}")
+        answer = await api.post(f"jobs/{verb}", {name: value})
+        assert [job["id"] for job in listed.json["jobs"]] == answer.json["ids"] == [wanted["id"]], name
+
+
+async def test_each_piece_is_committed_before_the_next(
+    api: Api, db: psycopg.Connection[DictRow], connect: Callable[..., psycopg.Connection[DictRow]]
+) -> None:
+    ids = await batch(api, *[{}] * 1001)
+    blocker = connect()
+
+    async with anyio.create_task_group() as tasks:
+        with blocker.transaction():
+            blocker.execute("select from aiserv.job where id = %s for update", [max(ids)])
+            tasks.start_soon(partial(api.post, "jobs/cancel", {"all": True}))
+            await until(db, "select from aiserv.jobs where status = 'cancelled' having count(*) = 1000")
+
+    assert await statuses(api) == {"cancelled": 1001}
 
 
 async def test_a_list_and_a_bulk_verb_mean_the_same_by_a_filter(api: Api) -> None:

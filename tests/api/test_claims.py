@@ -1,6 +1,7 @@
 """What workers over HTTP do: claim, complete, fail, heartbeat, release; and retry and cancel of one job."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -10,6 +11,7 @@ from psycopg.rows import DictRow
 from pydantic import JsonValue
 
 from aiserv.answers import JobsAnswer
+from aiserv.fields import parse_time
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
 from tests.api.test_create import EXACT
@@ -37,7 +39,15 @@ async def test_a_claim_gives_due_jobs_each_under_a_lease(api: Api) -> None:
     JobsAnswer.model_validate_json(answer.body)
     (job,) = answer.json["jobs"]
     assert (job["id"], job["status"], job["attempt"], job["worker_id"]) == (created["id"], "running", 1, "w1")
-    assert job["lease_expires_at"] > job["started_at"]
+    assert parse_time(job["lease_expires_at"]) - parse_time(job["started_at"]) == timedelta(minutes=2)
+
+
+async def test_a_claim_may_ask_for_the_most(api: Api) -> None:
+    created = await api.create()
+
+    job = await api.claim(worker_id="w" * 200, limit=1000, lease="24h", wait="60s", task_types=[], model_profiles=[])
+
+    assert job["id"] == created["id"]
 
 
 async def test_a_claim_without_work_is_an_empty_list(api: Api) -> None:
@@ -146,7 +156,8 @@ async def test_a_heartbeat_renews_the_lease_and_shows_progress(api: Api) -> None
         "POST", f"jobs/{job['id']}/heartbeat", data=f'{{"attempt":1,"lease":"1h","progress":{EXACT}}}'.encode()
     )
 
-    assert answer.job["lease_expires_at"] > job["lease_expires_at"]
+    renewed = parse_time(answer.job["lease_expires_at"]) - parse_time(answer.job["updated_at"])
+    assert abs(renewed - timedelta(hours=1)) < timedelta(seconds=1)
     assert f'"progress":{EXACT},' in answer.text
 
 
@@ -199,6 +210,8 @@ async def test_a_job_that_is_not_there_is_not_found(api: Api, verb: str, body: d
     [
         ("claim", {}, "worker_id"),
         ("claim", {"worker_id": ""}, "worker_id"),
+        ("claim", {"worker_id": "w" * 201}, "worker_id"),
+        ("claim", {"worker_id": "w", "settle": [{"id": UNKNOWN, "attempt": 1, "result": 1}] * 1001}, "settle"),
         ("claim", {"worker_id": "w", "limit": 1001}, "limit"),
         ("claim", {"worker_id": "w", "limit": -1}, "limit"),
         ("claim", {"worker_id": "w", "lease": "500ms"}, "lease"),

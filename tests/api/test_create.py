@@ -52,6 +52,20 @@ async def test_all_fields_that_a_creator_may_set_are_kept(api: Api) -> None:
     assert {name: job[name] for name in fields} == {**fields, "run_at": "2031-01-02T00:04:05.678901Z"}
 
 
+async def test_a_field_may_be_as_small_and_as_large_as_its_limits(api: Api) -> None:
+    names = ("owner_service", "task_type", "model_profile")
+    metadata: JsonValue = {"a": "x" * (16 * 1024 - len('{"a": ""}'))}
+    least: dict[str, JsonValue] = {"priority": -100, "max_attempts": 1, "timeout_seconds": 1e-6, "owner_ref": ""}
+    most: dict[str, JsonValue] = {
+        "priority": 100, "max_attempts": 100, "timeout_seconds": 86400, "owner_ref": "é" * 500, "metadata": metadata
+    }  # fmt: skip
+
+    for length, fields in ((1, least), (200, most)):
+        given = {**dict.fromkeys(names, "é" * length), "idempotency_key": "é" * length, **fields}
+        job = await api.create(**given)
+        assert {name: job[name] for name in given} == given
+
+
 @pytest.mark.parametrize("name", ["input", "metadata"])
 async def test_a_payload_comes_back_character_for_character(api: Api, name: str) -> None:
     body = f'{json.dumps(CHAT)[:-1]},"{name}":{EXACT}}}'.encode()
@@ -150,10 +164,10 @@ async def test_another_owner_may_use_the_same_key(api: Api) -> None:
     assert first["id"] != second["id"]
 
 
-async def test_the_trace_of_the_header_is_kept(api: Api) -> None:
+async def test_the_trace_of_the_header_is_kept_and_given_to_whoever_claims(api: Api) -> None:
     answer = await api.post("jobs", CHAT, traceparent=TRACE)
 
-    assert answer.job["traceparent"] == TRACE
+    assert answer.job["traceparent"] == (await api.claim())["traceparent"] == TRACE
 
 
 async def test_a_header_that_is_no_trace_is_ignored(api: Api) -> None:
@@ -169,13 +183,20 @@ async def test_a_header_that_is_no_trace_is_ignored(api: Api) -> None:
         ({"owner_service": "x" * 201}, "owner_service", "must have at most 200 characters"),
         ({"owner_service": 7}, "owner_service", "must be text"),
         ({"task_type": None}, "task_type", "must be text"),
+        ({"task_type": ""}, "task_type", "must not be empty"),
+        ({"task_type": "x" * 201}, "task_type", "must have at most 200 characters"),
+        ({"model_profile": ""}, "model_profile", "must not be empty"),
+        ({"model_profile": "x" * 201}, "model_profile", "must have at most 200 characters"),
         ({"owner_ref": "x" * 501}, "owner_ref", "must have at most 500 characters"),
         ({"priority": 101}, "priority", "must be less than or equal to 100"),
+        ({"priority": -101}, "priority", "must be greater than or equal to -100"),
         ({"priority": "1"}, "priority", "must be an integer"),
         ({"priority": 1.0}, "priority", "must be an integer"),
         ({"priority": True}, "priority", "must be an integer"),
         ({"max_attempts": 0}, "max_attempts", "must be greater than or equal to 1"),
+        ({"max_attempts": 101}, "max_attempts", "must be less than or equal to 100"),
         ({"timeout_seconds": 0}, "timeout_seconds", "must be greater than 0"),
+        ({"timeout_seconds": 86400.5}, "timeout_seconds", "must be less than or equal to 86400"),
         ({"timeout_seconds": "1"}, "timeout_seconds", "must be a number"),
         ({"metadata": []}, "metadata", "must be an object"),
         ({"metadata": {"a": "x" * 16384}}, "metadata", "must have at most 16 KiB"),

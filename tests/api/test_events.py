@@ -12,7 +12,8 @@ from aiohttp import ClientResponse, ClientSession
 from psycopg.rows import DictRow
 
 from aiserv.answers import JobSummary
-from tests.api.client import Api
+from aiserv.api import event_log
+from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
 
 
@@ -88,6 +89,27 @@ async def test_a_subscriber_hears_of_every_job_that_finishes(api: Api, subscribe
     assert not {"input", "result", "progress"} & told[0].keys()
 
 
+async def test_each_event_has_the_id_of_its_server_and_a_number(api: Api, subscribe: Subscribe) -> None:
+    async with subscribe() as stream:
+        await cancelled(api)
+        await cancelled(api)
+        first, second = [(await stream.event())["id"].rpartition("-") for _ in range(2)]
+
+    assert (first[0], int(first[2]) + 1) == (second[0], int(second[2]))
+
+
+async def test_the_silent_hear_a_comment_now_and_then(
+    api: Api, subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert event_log.COMMENT_SECONDS == 15
+    monkeypatch.setattr(event_log, "COMMENT_SECONDS", 0.1)
+
+    async with subscribe() as stream:
+        comments = [await stream.block(), await stream.block()]
+
+    assert [list(comment) for comment in comments] == [[""], [""]]
+
+
 @pytest.mark.parametrize(
     "query",
     ["owner_service=crm", "task_type=x/y", "model_profile=m&model_profile=n", "status=cancelled&owner_service=crm"],
@@ -107,6 +129,37 @@ async def test_a_filter_may_name_jobs_batches_and_states(api: Api, subscribe: Su
         await api.post(f"jobs/{first['id']}/cancel")
 
         assert (await stream.job())["id"] == first["id"]
+
+
+async def test_a_filter_may_name_a_batch(api: Api, subscribe: Subscribe) -> None:
+    await api.create()
+    batch = (await api.post("jobs/batch", {**CHAT, "jobs": [{}]})).json
+    async with subscribe(f"batch_id={batch['batch_id']}") as stream:
+        await api.post("jobs/cancel", {"all": True})
+
+        assert (await stream.job())["id"] == batch["ids"][0]
+
+
+async def test_the_last_10000_events_are_kept_for_those_who_come_back(
+    api: Api, subscribe: Subscribe, db: psycopg.Connection[DictRow]
+) -> None:
+    async with subscribe() as stream:
+        await cancelled(api)
+        last = (await stream.event())["id"]
+        second = await cancelled(api)
+        db.execute(
+            "select pg_notify('aiserv_finished', string_agg(gen_random_uuid()::text, ','))"
+            " from generate_series(1, 9998) as n group by n % 100"
+        )
+        await cancelled(api)
+        await stream.event()
+        await stream.event()
+
+    async with subscribe(Last_Event_ID=last) as stream:
+        assert (await stream.job())["id"] == second
+    await cancelled(api)
+    async with subscribe(Last_Event_ID=last) as stream:
+        assert (await stream.event())["event"] == "resync"
 
 
 async def test_a_stream_resumes_behind_the_last_event(api: Api, subscribe: Subscribe) -> None:

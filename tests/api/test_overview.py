@@ -37,6 +37,16 @@ async def test_queues_are_profiles_and_their_task_types(api: Api) -> None:
     assert await queues(api, "queues/nobody") == []
 
 
+async def test_names_of_queues_may_hold_slashes(api: Api) -> None:
+    await api.create(model_profile="b/c", task_type="x/y")
+    await api.create(model_profile="b/c", task_type="x")
+
+    shown = queue(await api.send("PUT", "queues/b%2Fc/x%2Fy", {"paused": True}))
+
+    assert (shown["model_profile"], shown["task_type"], shown["pending"]) == ("b/c", "x/y", 1)
+    assert (await api.claim(limit=9))["task_type"] == "x"
+
+
 async def test_a_queue_is_shown_with_its_numbers(api: Api) -> None:
     await api.create(model_profile="a")
     await api.create(model_profile="a")
@@ -145,6 +155,15 @@ async def test_workers_over_http_are_known_by_their_claims(api: Api) -> None:
         "worker_id": "w/1", "kind": "http", "task_types": ["llm_chat"], "model_profiles": [], "slots": None,
         "busy": 1, "state": "live", "jobs": [{"id": job["id"], "attempt": 1}],
     }  # fmt: skip
+
+
+async def test_metrics_are_openmetrics_when_asked_for(api: Api) -> None:
+    plain = await api.get("/metrics")
+    asked = await api.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+
+    assert plain.headers["Content-Type"].startswith("text/plain")
+    assert asked.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert asked.text.endswith("# EOF\n")
 
 
 async def test_stats_count_by_state_group_and_category(api: Api) -> None:

@@ -190,6 +190,12 @@ async def test_pages_neither_skip_nor_repeat(api: Api, db: psycopg.Connection[Di
     assert [job_id for job_id in found if job_id in set(known)] == sorted(known, reverse=order == "newest")
 
 
+async def test_a_page_has_a_hundred_jobs_or_up_to_a_thousand(api: Api) -> None:
+    await api.post("jobs/batch?return=ids", {**CHAT, "jobs": [{}] * 1001})
+
+    assert [len(await ids(api, query)) for query in ("", "limit=1", "limit=1000")] == [100, 1, 1000]
+
+
 async def test_the_last_page_has_no_cursor(api: Api) -> None:
     await api.post("jobs/batch", {**CHAT, "jobs": [{}] * 3})
 

@@ -75,6 +75,7 @@ async def test_a_request_in_flight_finishes_while_new_ones_are_turned_away(
                 assert (await readiness(port))[0] == 503
                 async with http.get(f"{api}/{job_id}") as refused:
                     assert (refused.status, "Retry-After" in refused.headers) == (503, True)
+                    assert (await refused.json())["code"] == "unavailable"
                 assert answers == []
 
         assert await server.ended() == 0

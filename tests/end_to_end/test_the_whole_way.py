@@ -172,6 +172,8 @@ async def test_the_status_of_the_worker_tells_what_it_did(conninfo: str) -> None
             status = await response.json()
         async with it.worker.get("/metrics") as response:
             metrics = await response.text()
+        (shown,) = (await it.get("/api/v1/workers"))["workers"]
+    assert (shown["kind"], shown["instance_id"], shown["state"]) == ("builtin", status["instance_id"], "live")
     assert (status["completed"], status["model_profiles"], status["listener"]["connected"]) == (1, ["qwen"], True)
     assert 'aiserv_tokens_total{kind="completion",model_profile="qwen"} 3.0' in metrics
     assert 'aiserv_provider_request_seconds_count{outcome="ok",provider="llm"} 1.0' in metrics

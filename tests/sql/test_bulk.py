@@ -44,6 +44,26 @@ def test_conditions_choose_oldest_first_up_to_max_jobs(db: Db, verb: str, state:
     assert touched(db, verb, owner_service=["nobody"]) == []
 
 
+@pytest.mark.parametrize("verb", ["list_jobs", "retry_jobs", "cancel_jobs"])
+def test_each_condition_alone_finds_what_it_names(db: Db, verb: str) -> None:
+    names = ["owner_service", "owner_ref", "task_type", "model_profile"]
+    jobs = []
+    for kind in ("other", "wanted"):
+        (job,) = create_many(db, [{name: f"{kind} {name}" for name in names}], batch_id=uuid4())
+        failure = {"category": f"{kind}_category", "message": "", "retryable": True, "retry_after": "0"}
+        claim(db)
+        call(db, "fail_job", job_id=job["id"], **failure)
+        jobs += claim(db, worker_id=f"{kind} worker")
+    other, wanted = jobs
+
+    for name in ("id", *names, "error_category", "worker_id", "batch_id"):
+        with db.transaction(force_rollback=True):
+            assert touched(db, verb, **{name: [wanted[name]]}) == [wanted["id"]], name
+    with db.transaction(force_rollback=True):
+        assert touched(db, verb, created_after=wanted["created_at"]) == [wanted["id"]]
+    assert touched(db, verb, created_before=wanted["created_at"]) == [other["id"]]
+
+
 @pytest.mark.parametrize("verb", ["retry_jobs", "cancel_jobs"])
 def test_no_condition_means_nothing_unless_all_is_said(db: Db, verb: str) -> None:
     in_state(db, "running")

@@ -70,6 +70,21 @@ def test_no_transition_reads_a_table_from_end_to_end(busy: Db) -> None:
         assert rows_scanned(busy, act) == {}, name
 
 
+def test_numbers_and_pages_read_no_job_that_they_do_not_show(busy: Db) -> None:
+    claim(busy, 10)
+    acts: dict[str, Callable[[], Any]] = {
+        "stats": lambda: call(busy, "stats"),
+        "stats since": lambda: call(busy, "stats", since="2020-01-01Z"),
+        "stats of an owner": lambda: call(busy, "stats", owner_service="telephony"),
+        "newest": lambda: call(busy, "list_jobs", max_jobs=10),
+        "running": lambda: call(busy, "list_jobs", max_jobs=10, status=["running"]),
+    }
+
+    for name, act in acts.items():
+        # Tables that are small: of the second PostgreSQL knows by its size when an index is quicker.
+        assert rows_scanned(busy, act).keys() <= {"lease", "scheduled"}, name
+
+
 def test_trouble_of_a_provider_makes_no_transition_read_a_table_from_end_to_end(busy: Db) -> None:
     trouble = {"category": "provider_unavailable", "message": ""}
     for provider in ("qwen", "other"):

@@ -2,12 +2,13 @@
 
 import json
 import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from psycopg.rows import DictRow
 
-from tests.sql.calls import Db, call, claim, create_many, in_state, let_lease_run_out, let_time_come
+from tests.sql.calls import Db, call, claim, create_many, get, in_state, let_lease_run_out, let_time_come
 
 
 def stats(db: Db, **arguments: object) -> dict[str, Any]:
@@ -132,6 +133,7 @@ def test_filters_apply_to_all_parts(db: Db) -> None:
     assert numbers["errors"] == {"of_a": 1}
     assert {group["owner_service"] for group in numbers["groups"]} == {"a"}
     assert numbers["backlog"]["pending"] == 1
+    assert numbers["unserved"] == [{"task_type": "y", "model_profile": "qwen", "pending": 1}]
     assert stats(db, task_type="y", model_profile="qwen")["queue"]["total"] == 2
     assert stats(db, model_profile="none")["groups"] == []
 
@@ -145,6 +147,37 @@ def test_since_counts_only_what_finished_since_then(db: Db) -> None:
 
     assert (future["queue"]["completed"], future["queue"]["failed"], future["queue"]["pending"]) == (0, 0, 1)
     assert future["errors"] == {}
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_since_counts_by_the_minute_and_leaves_out_what_finished_before(db: Db, *, is_folded: bool) -> None:
+    for state in ("completed", "failed", "cancelled"):
+        in_state(db, state)
+    db.execute("update aiserv.delta set minute = minute - interval '2 hours'")
+    ends = [get(db, in_state(db, state))["finished_at"] for state in ("completed", "failed", "cancelled")]
+    if is_folded:
+        db.execute("select aiserv._fold()")
+
+    def finished(since: datetime) -> tuple[int, ...]:
+        numbers = stats(db, since=since)
+        assert sum(numbers["errors"].values()) == numbers["queue"]["failed"]
+        return tuple(numbers["queue"][name] for name in ("completed", "failed", "cancelled"))
+
+    assert finished(ends[0].replace(second=59)) == (1, 1, 1)
+    assert finished(ends[0] - timedelta(hours=3)) == (2, 2, 2)
+    assert finished(ends[-1] + timedelta(minutes=1)) == (0, 0, 0)
+
+
+def test_a_group_says_how_long_its_oldest_due_job_waits(db: Db) -> None:
+    hour_ago = str(datetime.now(UTC) - timedelta(hours=1))
+    create_many(db, [{"task_type": "a", "run_at": hour_ago}, {"task_type": "a"}, {"task_type": "b"}])
+    create_many(db, [{"task_type": "c", "delay": 60}])
+
+    oldest = {group["task_type"]: group["oldest_pending_seconds"] for group in stats(db)["groups"]}
+
+    assert oldest["a"] == pytest.approx(3600, abs=60)
+    assert 0 <= oldest["b"] < 60
+    assert oldest["c"] is None
 
 
 def test_the_backlog_is_what_is_due_in_queues_that_are_not_paused(db: Db) -> None:
