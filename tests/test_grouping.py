@@ -146,13 +146,15 @@ async def test_a_caller_that_goes_takes_its_item_along_and_nobody_elses() -> Non
     async with grouped(road) as group, anyio.create_task_group() as callers:
         callers.start_soon(group, "first")
         await road.left.wait()
+        callers.start_soon(group, "stays")
+        await anyio.wait_all_tasks_blocked()
         with anyio.CancelScope() as leaving:
             async with anyio.create_task_group() as leavers:
                 leavers.start_soon(group, "gone")
                 await anyio.wait_all_tasks_blocked()
                 leaving.cancel()
-        callers.start_soon(group, "stays")
+        callers.start_soon(group, "comes")
         await anyio.wait_all_tasks_blocked()
         road.clear.set()
 
-    assert road.groups == [["first"], ["stays"]]
+    assert road.groups == [["first"], ["stays", "comes"]]

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import anyio
 import psycopg
 import pytest
 from aiohttp import ClientSession
@@ -11,7 +12,11 @@ from psycopg.rows import DictRow
 from pydantic import JsonValue
 
 from aiserv.answers import JobsAnswer
+from aiserv.api.waiting_claims import WaitingClaims
+from aiserv.database import Database
 from aiserv.fields import parse_time
+from aiserv.models import ClaimJobs
+from aiserv.queries.base import ShownJob
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
 from tests.api.test_create import EXACT
@@ -304,3 +309,25 @@ async def test_transitions_are_counted(api: Api) -> None:
         labels = f'model_profile="{CHAT["model_profile"]}",task_type="llm_chat",transition="{verb}"'
         assert any(labels in line and line.endswith(" 1.0") for line in metrics.splitlines()), metrics
     assert json.dumps(job["id"]) not in metrics
+
+
+async def test_a_job_that_comes_between_the_look_of_a_waiting_claim_and_its_rest_is_not_missed(conninfo: str) -> None:
+    looks = 0
+
+    async def claim() -> list[ShownJob]:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            claims.hear("qwen")
+        elif looks == 3:
+            claims.stop()
+        return []
+
+    async with Database.open(conninfo, size=1, name="claims") as database:
+        claims = WaitingClaims(database)
+        with anyio.fail_after(10):
+            await claims.first(
+                ClaimJobs.model_validate({"worker_id": "w", "wait": "20s"}), None, claim, is_gone=lambda: False
+            )
+
+    assert looks == 3

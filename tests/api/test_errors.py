@@ -4,8 +4,10 @@ import gzip
 import json
 import re
 import zlib
+from collections.abc import Callable
 from uuid import UUID
 
+import anyio
 import psycopg
 import pytest
 from aiohttp import ClientSession
@@ -303,6 +305,24 @@ async def test_a_schema_that_does_not_fit_is_not_ready_and_says_why(api: Api, db
     assert (ready.status, ready.json) == (200, {"status": "ok"})
     assert answer.refusal == (503, "unavailable")
     assert "the schema is not up to date: run aiserv migrate" in answer.problem["detail"]
+
+
+async def test_readiness_waits_for_no_connection_of_the_requests(
+    start: Start, session: ClientSession, db: psycopg.Connection[DictRow], connect: Callable[..., psycopg.Connection]
+) -> None:
+    api = Api(session, start(DATABASE_POOL_SIZE="1").port)
+    blocked = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+    async with anyio.create_task_group() as tasks:
+        with (holder := connect()).transaction():
+            holder.execute("lock table aiserv.job in access exclusive mode")
+            tasks.start_soon(api.get, "jobs")
+            with anyio.fail_after(10):
+                while not db.execute(blocked).fetchall():  # noqa: ASYNC110 - PostgreSQL tells nobody
+                    await anyio.sleep(0.01)
+            ready = await api.get("/readyz")
+
+    assert ready.status == 200
 
 
 async def test_a_bug_tells_nobody_its_details(api: Api, db: psycopg.Connection[DictRow]) -> None:

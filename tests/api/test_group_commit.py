@@ -5,12 +5,19 @@ from typing import Any
 
 import anyio
 import psycopg
+import pytest
+from psycopg import errors
 from psycopg.rows import DictRow
 
+from aiserv.database import is_of_one_row
 from tests.api.client import CHAT, Answer, Api
+from tests.sql.calls import in_background, wait_until_blocked
 
 Connect = Callable[..., psycopg.Connection[DictRow]]
-BACKENDS = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like '%create_each%'"
+BACKENDS = """
+    select pid from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock' and query like '%create_each%'
+"""
 
 
 async def until_blocked(db: psycopg.Connection[DictRow]) -> None:
@@ -99,3 +106,44 @@ async def test_a_lost_connection_is_503_for_its_group_and_keys_make_the_repeat_s
     stored = {str(row["id"]) for row in db.execute("select id from aiserv.job").fetchall()}
     assert stored == set(acknowledged)
     assert len(stored) == 3
+
+
+async def test_a_group_whose_fate_is_unknown_is_not_sent_again(api: Api, connect: Connect) -> None:
+    db, other_holder = connect(), connect()
+    creating = Creating(api, connect(), db)
+    others: dict[str, dict[str, Any]] = {"a": {}, "b": {}}
+    other_holder.execute("begin")
+
+    def line_up() -> None:
+        # Behind the first: once that is stored, this holds up the group of the others.
+        in_background(lambda: other_holder.execute("lock table aiserv.job in share mode"))
+        wait_until_blocked(db, other_holder)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(creating.together, others, line_up)
+        with anyio.fail_after(20):
+            while "first" not in creating.answers:  # noqa: ASYNC110 - it is short
+                await anyio.sleep(0.01)
+        await until_blocked(db)
+        db.execute(f"select pg_terminate_backend(pid) from ({BACKENDS}) as backend")
+        other_holder.rollback()
+
+    assert creating.statuses == {"first": 201, "a": 503, "b": 503}
+    assert len(db.execute("select from aiserv.job").fetchall()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_one"),
+    [
+        (errors.DeadlockDetected(), True),
+        (errors.LockNotAvailable(), True),
+        (errors.CheckViolation(), True),
+        (errors.AdminShutdown(), False),
+        (errors.ConnectionFailure(), False),
+        (errors.DiskFull(), False),
+        (psycopg.OperationalError("the connection is lost"), False),
+        (OSError("the connection is lost"), False),
+    ],
+)
+def test_only_a_statement_that_was_undone_for_one_of_its_rows_is_divided(error: Exception, *, is_of_one: bool) -> None:
+    assert is_of_one_row(error) is is_of_one

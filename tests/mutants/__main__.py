@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aiserv.embedded import embedded_postgres
-from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.mutant import Mutant
+from tests.mutants.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
 TREE = ["aiserv", "workers", "sql", "tests", "pyproject.toml", "openapi.json", "Makefile", "deploy"]
@@ -58,7 +59,8 @@ def judge(mutant: Mutant, postgres: str) -> Verdict:
         file = copy / mutant.file
         file.write_text(mutated(file.read_text(), mutant))
         # The seed: whether a mutant lives must not hang on luck.
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=1"]
+        plugins = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]  # that one takes a second to load
+        command = [sys.executable, "-m", "pytest", "-x", "-q", *plugins, "--hypothesis-seed=1"]
         environment = os.environ | {"PYTHONPATH": str(copy), "AISERV_TEST_DATABASE_URL": postgres}
         try:
             run = subprocess.run(  # the tests of our own copy

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.mutants.__main__ import ROOT, mutated, verdict
-from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.mutant import Mutant
+from tests.mutants.mutants import MUTANTS
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -87,11 +87,11 @@ def test_a_key_makes_one_job_and_a_different_body_fails_alone(db: Db) -> None:
 
 
 def test_a_key_that_another_transaction_holds_keeps_nobody_waiting(db: Db, connect: Connect) -> None:
-    other, watcher = connect(), connect()
+    other, watcher, impatient = connect(), connect(), connect(options="-c lock_timeout=5s")
     with other.transaction():
         held = create(other, idempotency_key="held")
 
-        together = create_each(db, {"idempotency_key": "held"}, {}, {"idempotency_key": "free"})
+        together = create_each(impatient, {"idempotency_key": "held"}, {}, {"idempotency_key": "free"})
         alone = in_background(lambda: create_each(db, {"idempotency_key": "held"}))
         wait_until_blocked(watcher, db)
 

@@ -141,11 +141,19 @@ def test_a_cancel_of_scheduled_jobs_waits_for_the_claim_that_promotes_them(db: D
 
 
 def test_two_batches_with_the_same_keys_in_opposite_order_make_each_job_once(db: Db, connect: Connect) -> None:
-    keys = [{"idempotency_key": f"key-{number}"} for number in range(20)]
+    keys = [{"idempotency_key": key} for key in "amz"]
+    holder, left, right = connect(), connect(), connect()
 
-    first, second = race(lambda one: create_many(one, keys), lambda other: create_many(other, keys[::-1]), db, connect)
+    # Both have to wait for the key in the middle, and neither may hold by then what the other wants next.
+    with holder.transaction():
+        create_many(holder, keys[1:2])
+        first = in_background(lambda: create_many(left, keys))
+        wait_until_blocked(db, left)
+        second = in_background(lambda: create_many(right, keys[::-1]))
+        wait_until_blocked(db, right)
 
-    assert first == second[::-1]
+    assert first.result() == second.result()[::-1]
+    assert len(call(db, "list_jobs")) == 3
 
 
 def test_settling_many_and_cancelling_them_at_once_do_not_deadlock(db: Db, connect: Connect) -> None:
@@ -167,6 +175,26 @@ def test_settling_many_and_cancelling_them_at_once_do_not_deadlock(db: Db, conne
 
     assert [row["code"] for row in settled.result()] == [None] * 6
     assert cancelled.result() == []
+
+
+def test_a_failure_and_a_completion_in_one_call_do_not_deadlock_with_a_cancel(db: Db, connect: Connect) -> None:
+    create_many(db, [{}] * 3)
+    failed, between, completed = claim(db, 3)
+    settlements = [
+        {"id": str(completed["id"]), "attempt": 1, "result": 1},
+        {"id": str(failed["id"]), "attempt": 1, "category": "timeout", "message": ""},
+    ]
+    holder, canceller, settler = connect(), connect(), connect()
+
+    with holder.transaction():
+        call(holder, "heartbeat_job", job_id=between["id"])
+        cancelled = in_background(lambda: call(canceller, "cancel_jobs", match_all=True))
+        wait_until_blocked(db, canceller)
+        settled = in_background(lambda: call(settler, "settle_jobs", settlements=json.dumps(settlements)))
+        wait_until_blocked(db, settler)
+
+    assert [row["status"] for row in cancelled.result()] == ["cancelled"] * 3
+    assert [row["code"] for row in settled.result()] == ["JL409", "JL409"]
 
 
 def test_a_retry_and_a_prune_of_the_same_job_do_not_deadlock(db: Db, connect: Connect) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sql.calls import Db, attempts, call, claim, claimed, create, get, let_lease_run_out, lose_lease
+from tests.sql.calls import Connect, Db, attempts, call, claim, claimed, create, get, let_lease_run_out, lose_lease
 
 
 def test_a_lost_job_is_pending_again_in_its_old_place(db: Db) -> None:
@@ -29,6 +29,17 @@ def test_several_lost_jobs_are_recovered_at_once(db: Db) -> None:
     assert [job["id"] for job in recovered] == sorted(job["id"] for job in jobs[:4])
     assert {job["status"] for job in recovered} == {"pending"}
     assert call(db, "recover_jobs") == []
+
+
+def test_a_lease_that_runs_out_during_a_transaction_is_over_in_it(db: Db, connect: Connect) -> None:
+    job = claimed(db)
+    left = connect()
+
+    with left.transaction():
+        db.execute("update aiserv.lease set lease_expires_at = clock_timestamp()")
+        recovered = call(left, "recover_jobs")
+
+    assert [row["id"] for row in recovered] == [job["id"]]
 
 
 def test_the_third_lost_lease_in_a_row_fails_the_job(db: Db) -> None:

@@ -74,6 +74,28 @@ async def test_what_is_not_held_any_more_is_lost(conninfo: str, db: Db) -> None:
     assert told.lost == [(lost, 1)]
 
 
+async def test_a_lease_that_is_over_by_the_clock_of_the_worker_alone_is_kept(
+    conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = claim(db)
+    async with (
+        keeping(conninfo, {job_id: 1}, timedelta(minutes=1)) as (keeper, told, database),
+        anyio.create_task_group() as tasks,
+    ):
+        renew = database.heartbeat_jobs
+
+        async def renew_an_hour_behind(held: dict[UUID, int], lease: timedelta) -> dict[UUID, datetime]:
+            return {held_id: until - timedelta(hours=1) for held_id, until in (await renew(held, lease)).items()}
+
+        monkeypatch.setattr(database, "heartbeat_jobs", renew_an_hour_behind)
+        tasks.start_soon(keeper.run)
+
+        await until(lambda: told.renewed or told.lost)
+        tasks.cancel_scope.cancel()
+
+    assert told.lost == []
+
+
 async def test_a_renewal_that_fails_loses_nothing_and_is_tried_again_at_once(
     conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:

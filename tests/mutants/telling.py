@@ -1,0 +1,76 @@
+"""Notifications and counters."""
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS = [
+    Mutant(
+        "the worker is told of nothing",
+        "sql/triggers/notify_cancelled.sql",
+        "where moved.outcome in ('cancelled', 'superseded', 'lease_expired')",
+        "where false",
+        "tests/sql/test_notifications.py",
+    ),
+    Mutant(
+        "jobs become ready in silence",
+        "sql/triggers/notify_ready.sql",
+        "for each statement\nexecute function aiserv._notify_ready();",
+        "for each statement\nwhen (false)\nexecute function aiserv._notify_ready();",
+        "tests/sql/test_notifications.py",
+    ),
+    Mutant(
+        "jobs finish in silence",
+        "sql/triggers/notify_finished.sql",
+        "where moved.outcome is not null",
+        "where moved.outcome = 'failed'",
+        "tests/sql/test_notifications.py",
+    ),
+    Mutant(
+        "completions are not counted",
+        "sql/triggers/count_jobs.sql",
+        "        where moved.outcome = 'completed'\n",
+        "        where moved.outcome = 'failed'\n",
+        "tests/sql/test_stats.py -k history",
+    ),
+    Mutant(
+        "a retried failure is still counted",
+        "sql/triggers/count_unsuccessful.sql",
+        "sign integer := case tg_op when 'INSERT' then 1 else -1 end;",
+        "sign integer := case tg_op when 'INSERT' then 1 else 0 end;",
+        "tests/sql/test_stats.py -k history",
+    ),
+    Mutant(
+        "promoted jobs stay counted as scheduled",
+        "sql/triggers/count_scheduled.sql",
+        "sign integer := case tg_op when 'INSERT' then 1 else -1 end;",
+        "sign integer := case tg_op when 'INSERT' then 1 else 0 end;",
+        "tests/sql/test_stats.py -k history",
+    ),
+    Mutant(
+        "a fold loses the minutes of failures",
+        "sql/functions/_fold.sql",
+        "gone.completed <> 0 or gone.failed <> 0",
+        "gone.completed <> 0",
+        "tests/sql/test_stats.py",
+    ),
+    Mutant(
+        "a job is announced when it is claimed",
+        "sql/triggers/notify_ready.sql",
+        "after insert on aiserv.ready\nreferencing new table as moved",
+        "after delete on aiserv.ready\nreferencing old table as moved",
+        "tests/sql/test_notifications.py",
+    ),
+    Mutant(
+        "who comes due soon relies on what may be gone at the commit",
+        "sql/triggers/notify_scheduled.sql",
+        "first.run_at < clock_timestamp() + interval '45 seconds'\n           or not exists",
+        "not exists",
+        "tests/sql/test_notifications.py -k due_soon",
+    ),
+    Mutant(
+        "a short lease is announced to nobody",
+        "sql/triggers/notify_lease.sql",
+        "where moved.lease < interval '45 seconds'",
+        "where false",
+        "tests/sql/test_notifications.py -k between_two_looks",
+    ),
+]
