@@ -15,6 +15,8 @@ PIP       := -m pip --quiet --disable-pip-version-check
 COMPILE   := build/lock/bin/uv pip compile pyproject.toml --quiet $(ARGS) --universal --python-version 3.11 \
              --generate-hashes --no-config --system-certs --no-emit-index-url --no-emit-find-links \
              --annotation-style line --custom-compile-command 'make lock'
+# Processes share the tests file by file; those of tests/conftest.py that want the machine for themselves come last.
+PARALLEL  := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # The migrator sets lock_timeout, and a migration may take its time; a count of attempts fits into an integer.
 SQUAWK    := $(BIN)/squawk --assume-in-transaction --pg-version 15.0 \
              --exclude prefer-bigint-over-int,prefer-robust-stmts,require-lock-timeout,require-statement-timeout
@@ -27,8 +29,8 @@ help: ## List these targets
 run: $(INSTALLED) ## Start everything on a PostgreSQL of its own, whose data stay in .aiserv
 	@$(BIN)/python -m aiserv dev $(ARGS)
 
-test: $(INSTALLED) ## Run the tests; ARGS='-k lease' runs some, ARGS='-m "not slow"' leaves out faults and soaks
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) ## Run the tests; ARGS='-k lease' runs some, '-m "not slow"' leaves out faults and soaks, '-n 0' takes one process
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 faults: $(INSTALLED) ## Inject every fault, and write what was measured into tests/faults/README.md
 	@AISERV_FAULTS_TABLE=yes $(BIN)/python -m pytest tests/faults $(ARGS)

@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
+from xdist.remote import Producer  # type: ignore[import-untyped]  # it ships no types
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # as above
 
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
@@ -32,11 +34,29 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
+# They measure, so neighbours would spoil their figures.
+ALONE = ("tests/bench/", "tests/faults/")
 
 
 def pytest_configure() -> None:
     """End a run on SIGTERM (from `timeout` or a CI) as on Ctrl-C: with its fixtures torn down."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that want the machine for themselves come after all others."""
+    items.sort(key=lambda item: item.nodeid.startswith(ALONE))
+
+
+class FileByFile(LoadFileScheduling):  # type: ignore[misc]  # as above
+    """Gives a process a file at a time, and all those that want the machine for themselves to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "alone" if nodeid.startswith(ALONE) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileByFile:
+    return FileByFile(config, log)
 
 
 @pytest.fixture(scope="session")
