@@ -136,6 +136,14 @@ async def test_an_unknown_content_encoding_is_refused(api: Api, encoding: str) -
     assert answer.refusal == (415, "unsupported_media_type")
 
 
+async def test_no_route_takes_what_is_no_id(api: Api) -> None:
+    for route in TABLE:
+        if "_id}" in route.path:
+            body = EXAMPLES.get(route.body) if route.body else None
+            answer = await api.send(route.method, re.sub(r"\{\w+\}", "x", route.path), body)
+            assert answer.refusal == (400, "invalid_request"), route.path
+
+
 async def test_no_route_takes_what_it_does_not_know(api: Api) -> None:
     for route in TABLE:
         path = re.sub(r"\{\w+_id\}", str(UUID(int=0)), route.path).replace("{", "").replace("}", "")

@@ -200,6 +200,15 @@ async def test_filters_of_stats_apply_to_all_parts(api: Api) -> None:
     assert (stats["queue"]["total"], stats["backlog"]["pending"], len(stats["groups"])) == (1, 1, 1)
 
 
+async def test_each_filter_of_stats_alone_leaves_out_the_others(api: Api) -> None:
+    wanted: list[JsonValue] = [{name: "wanted"} for name in CHAT]
+    await api.post("jobs/batch", {**CHAT, "jobs": [{}, *wanted]})
+
+    shown = [(await api.get(f"stats?{name}=wanted")).json["groups"] for name in CHAT]
+
+    assert [[group[name] for group in groups] for name, groups in zip(CHAT, shown, strict=True)] == [["wanted"]] * 3
+
+
 @pytest.mark.parametrize("since", ["24h", "90", "2020-01-01T00:00:00Z"])
 async def test_stats_since_count_what_has_finished_since(api: Api, db: psycopg.Connection[DictRow], since: str) -> None:
     job = await api.create()

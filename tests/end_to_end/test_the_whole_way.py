@@ -134,6 +134,19 @@ async def test_a_cancel_over_http_closes_the_connection_to_the_provider(conninfo
     assert cancelled["error_message"] == "changed my mind"
 
 
+async def test_the_time_limit_and_the_trace_of_a_job_hold_for_its_call(conninfo: str) -> None:
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    async with service(conninfo) as it:
+        it.provider.answers(hangs())
+        job = await it.post("/api/v1/jobs", {**NEW, "timeout_seconds": 0.3, "max_attempts": 1, "traceparent": trace})
+
+        failed = await it.finished(job, "failed")
+
+        (asked,) = it.provider.requests
+    assert failed["error_category"] == "timeout"
+    assert asked.headers["traceparent"] == trace
+
+
 async def test_a_failed_job_may_be_retried(conninfo: str) -> None:
     async with service(conninfo) as it:
         it.provider.answers(refuses(400, "This is not how to ask."), content("Well then."))

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -46,6 +47,13 @@ def test_a_late_attempt_cannot_touch_the_job_of_its_successor(db: Db, verb: str,
     assert refused.sqlstate == "JL409"
     assert get(db, late["id"]) == holder
     assert holder["attempt"] == late["attempt"] + 1
+
+
+@pytest.mark.parametrize("verb", SETTLES)
+def test_what_is_not_there_is_not_a_lost_lease(db: Db, verb: str) -> None:
+    refused = refusal(db, verb, job_id=uuid4(), attempt=1, worker_id="worker-1", **SETTLES[verb])
+
+    assert refused.sqlstate == "JN404"
 
 
 @pytest.mark.parametrize("verb", SETTLES)
