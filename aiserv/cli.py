@@ -163,7 +163,7 @@ def token(
 @app.command()
 def bench(  # noqa: PLR0917 - typer calls it by name
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long each part takes.")] = 5.0,
-    jobs: Annotated[int, typer.Option(min=1, max=10_000_000, help="The most jobs that a part creates.")] = 20_000,
+    jobs: Annotated[int, typer.Option(min=1, max=10_000_000, help="The most jobs of a part at full speed.")] = 20_000,
     batch: Annotated[int, typer.Option(min=1, max=100_000, help="Jobs in a batch.")] = 1000,
     connections: Annotated[int, typer.Option(min=1, max=1000, help="Clients that create one by one.")] = 64,
     rate: Annotated[float, typer.Option(min=1, max=10_000, help="Jobs a second while pick-up is measured.")] = 200.0,
@@ -179,7 +179,7 @@ def bench(  # noqa: PLR0917 - typer calls it by name
     settings = _settings(log_level="warning")
     if settings.database.configured_url:
         _conninfo(settings)
-    options = Options(seconds, jobs, batch, connections, rate, input_bytes)
+    options = Options(seconds, jobs, min(batch, jobs), min(connections, jobs), rate, input_bytes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         report = run_bench(settings, options, lambda text: typer.echo(f"{text} ...", err=True))

@@ -3,7 +3,6 @@
 import json
 import queue
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).parents[2]
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 20.0
 
@@ -21,16 +19,18 @@ class ChildError(Exception):
 
 
 class Child:
-    """A process, its messages, and the end of its log. Without an environment it has ours."""
+    """A process, its messages, and the end of its log. Without an environment or a directory it has ours."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None, log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None, log: Path, directory: Path | None
+    ) -> None:
         self._log = log
         self._name = " ".join(command)
         self._messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         with log.open("ab") as errors:
             self.popen = subprocess.Popen(  # noqa: S603 - our own programs
                 command,
-                cwd=ROOT,
+                cwd=directory,
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -101,12 +101,15 @@ class Child:
 
 @contextmanager
 def started(
-    commands: Sequence[Sequence[str]], environment: Mapping[str, str] | None, log: Path
+    commands: Sequence[Sequence[str]],
+    environment: Mapping[str, str] | None,
+    log: Path,
+    directory: Path | None = None,
 ) -> Iterator[list[Child]]:
     """These processes at once, each having said `port`; stopped at the end."""
     children: list[Child] = []
     try:
-        children.extend(Child(command, environment, log) for command in commands)
+        children.extend(Child(command, environment, log, directory) for command in commands)
         for child in children:
             child.port = child.message("port")["port"]
         yield children
@@ -115,8 +118,3 @@ def started(
             child.leave()
         for child in children:
             child.stop()
-
-
-def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module of ours."""
-    return [sys.executable, "-m", module, *arguments]

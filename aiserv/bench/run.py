@@ -26,11 +26,14 @@ from aiserv.tokens import ANY_OWNER, new_token
 OWNER: Final = "aiserv-bench"
 WORKER_SLOTS: Final = 500
 REPORTS: Final = 50
+# Connections, not clients: a database of others has to spare them.
+ALONE_CONNECTIONS: Final = 16
+BATCH_CONNECTIONS: Final = 4
 PICKUP_CONNECTIONS: Final = 8
 LOOK_SECONDS: Final = 0.02
 PATIENCE_SECONDS: Final = 60.0
 MILLISECONDS: Final = 1000
-# What the children take besides the environment: any free port, no housekeeping of other people's jobs.
+# What the children take besides the environment: any free port, no housekeeping of others' jobs, no caps on ours.
 OURS: Final = {
     "HTTP_HOST": "127.0.0.1",
     "HTTP_PORT": "0",
@@ -39,6 +42,10 @@ OURS: Final = {
     "WORKER_CLAIM_LIMIT": str(WORKER_SLOTS),
     "WORKER_ID": "aiserv-bench",
     "JOB_RETENTION": "0",
+    "MAX_PENDING": "",
+    "MAX_PENDING_PER_OWNER": "",
+    "HTTP_MAX_BODY": "",
+    "HTTP_MAX_BATCH_BODY": "",
     "LOG_LEVEL": "warning",
     "LOG_FORMAT": "json",
 }
@@ -50,7 +57,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """How much is done: seconds of each part, and how many of what."""
+    """How much is done: seconds of each part, and how many of what; a batch and the clients are at most `jobs`."""
 
     seconds: float = 5.0
     jobs: int = 20_000
@@ -113,8 +120,7 @@ class _Bench:
         finally:
             # After the server has ended: until then it may still store what it was asked for.
             if ready:
-                self._say("cleaning up")
-                asyncio.run(self._clean_up())
+                self._clean_up()
         return report
 
     def _measure(self, report: Report) -> None:
@@ -122,10 +128,11 @@ class _Bench:
         self._say("creating jobs one by one over HTTP")
         report.create_single_per_second = self._post("/api/v1/jobs", self._job, 1, options.connections)
         self._say("creating jobs one by one, each with a commit of its own")
-        report.create_alone_per_second = asyncio.run(self._create_alone())
+        report.create_alone_connections = min(options.connections, ALONE_CONNECTIONS)
+        report.create_alone_per_second = asyncio.run(self._create_alone(report.create_alone_connections))
         self._say(f"creating jobs {options.batch} at a time")
         report.create_batch_per_second = self._post(
-            "/api/v1/jobs/batch?return=ids", {"jobs": [self._job] * options.batch}, options.batch, 4
+            "/api/v1/jobs/batch?return=ids", {"jobs": [self._job] * options.batch}, options.batch, BATCH_CONNECTIONS
         )
         self._say(f"working off {self._created} jobs")
         report.drain_per_second, report.drained_jobs = self._drain()
@@ -145,21 +152,21 @@ class _Bench:
     def _post(self, path: str, body: object, jobs: int, connections: int) -> float:
         """Jobs a second, for the seconds of a part or until there are as many jobs as there may be."""
         content = request("POST", path, json.dumps(body).encode(), token=self._token)
-        most = max((self._options.jobs - self._created) // jobs, connections)
+        most = self._options.jobs // jobs
         load = asyncio.run(
             closed_loop(
-                self._port, [content], connections=connections, seconds=self._options.seconds, most=most,
+                self._port, [content], connections=min(connections, most), seconds=self._options.seconds, most=most,
             )
         )  # fmt: skip
         self._created += len(load.latencies) * jobs
         return load.rate * jobs
 
-    async def _create_alone(self) -> float:
+    async def _create_alone(self, connections: int) -> float:
         job = json.dumps(self._job)
         begin = time.monotonic()
         deadline = begin + self._options.seconds
         created = 0
-        async with Database.open(self._url, size=min(self._options.connections, 16), name="aiserv bench") as database:
+        async with Database.open(self._url, size=connections, name="aiserv bench") as database:
 
             async def create() -> None:
                 nonlocal created
@@ -167,7 +174,7 @@ class _Bench:
                     created += 1
                     await database.create_each([job])
 
-            await asyncio.gather(*(create() for _ in range(self._options.connections)))
+            await asyncio.gather(*(create() for _ in range(connections)))
         self._created += created
         return created / (time.monotonic() - begin)
 
@@ -240,7 +247,17 @@ class _Bench:
         finally:
             connection.close()
 
-    async def _clean_up(self) -> None:
+    def _clean_up(self) -> None:
+        """Raise BenchError if it is interrupted."""
+        try:
+            self._say("cleaning up")
+            asyncio.run(self._delete_jobs())
+        except KeyboardInterrupt:
+            raise BenchError(
+                f"interrupted while its jobs were deleted: some of model_profile {self._profile} are left"
+            ) from None
+
+    async def _delete_jobs(self) -> None:
         """Cancel what is left of our jobs, and delete them all."""
         async with Database.open(self._url, size=1, name="aiserv bench") as database:
             found = True
@@ -253,6 +270,7 @@ class _Bench:
     def _children(self, what: str, *, every: int = 1) -> Iterator[list[Child]]:
         given = [f"--set={name}={value}" for name, value in self._variables.items()]
         profile = ["--model-profile", self._profile, "--every", str(every)]
-        command = [sys.executable, "-m", "aiserv.bench.child", what, *profile, *given]
+        # -P: a `workers` in the directory of whoever measures is none of ours.
+        command = [sys.executable, "-P", "-m", "aiserv.bench.child", what, *profile, *given]
         with started([command], None, self._log) as children:
             yield children

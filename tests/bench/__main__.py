@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from aiserv.bench.children import ROOT
 from tests.bench import creates, document, drains, idle, latencies, remote, stats, waiters
 from tests.bench.cluster import cluster
+from tests.bench.processes import ROOT
 from tests.bench.results import Results, machine, shown
 from tests.bench.scenario import SIZES, Bench, Figures, Measure, Scenario
 

@@ -10,7 +10,7 @@ from typing import Final, LiteralString
 import psycopg
 
 from aiserv.bench.children import Child, started
-from tests.bench.processes import environment
+from tests.bench.processes import ROOT, environment
 from tests.bench.scenario import Bench
 
 SCRIPTS: Final = Path(__file__).parent / "subjects"
@@ -53,7 +53,7 @@ def worker(bench: Bench, peer: Peer, url: str, every: int) -> Iterator[Child]:
         shutil.copy(SCRIPTS / name, directory / name)
     command = ["node", str(directory / f"{peer.name}.mjs"), str(every)]
     variables = {**environment(url), "NO_LOG_SUCCESS": "1"}
-    with started([command], variables, bench.log) as (child,):
+    with started([command], variables, bench.log, ROOT) as (child,):
         yield child
 
 

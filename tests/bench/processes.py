@@ -1,17 +1,20 @@
 """Our own processes, as the benchmark starts them."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
-from aiserv.bench.children import Child, python, started
+from aiserv.bench.children import Child, started
 from tests.bench.jobs import PROFILE
 from tests.bench.scenario import Bench
 
 # Jobs in progress at once of a worker that drains: the best for ours, as each peer has its best.
 SLOTS: Final = 500
+ROOT: Final = Path(__file__).parents[2]
 
 
 def environment(url: str, **variables: str) -> dict[str, str]:
@@ -31,10 +34,15 @@ def environment(url: str, **variables: str) -> dict[str, str]:
     }
 
 
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of this checkout."""
+    return [sys.executable, "-m", module, *arguments]
+
+
 @contextmanager
 def server(bench: Bench, url: str) -> Iterator[Child]:
     """A server process, ready."""
-    with started([python("aiserv.bench.child", "server")], environment(url), bench.log) as (child,):
+    with started([python("aiserv.bench.child", "server")], environment(url), bench.log, ROOT) as (child,):
         yield child
 
 
@@ -43,14 +51,15 @@ def workers(bench: Bench, url: str, count: int = 1, *, every: int, slots: int = 
     """So many worker processes, idle, that report each n-th start of a job."""
     command = python("aiserv.bench.child", "worker", "--model-profile", PROFILE, "--every", str(every))
     variables = environment(url, WORKER_CLAIM_LIMIT=str(slots))
-    with started([command] * count, variables, bench.log) as children:
+    with started([command] * count, variables, bench.log, ROOT) as children:
         yield children
 
 
 @contextmanager
 def subject(bench: Bench, name: str, url: str, *arguments: str) -> Iterator[Child]:
     """A process of one that we compare ourselves with, ready."""
-    with started([python(f"tests.bench.subjects.{name}", *arguments)], environment(url), bench.log) as (child,):
+    command = python(f"tests.bench.subjects.{name}", *arguments)
+    with started([command], environment(url), bench.log, ROOT) as (child,):
         yield child
 
 
