@@ -186,7 +186,9 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 
     assert settings == Settings.load({})
     assert settings.server.http_port == 8080
+    assert settings.server.http_max_body == 16 * MIB
     assert settings.server.http_max_batch_body == 64 * MIB
+    assert settings.server.http_shutdown_timeout == timedelta(seconds=20)
     assert settings.server.ai_service_token == ()
     assert settings.server.job_retention == timedelta(hours=720)
     assert settings.database.pool_size == 10

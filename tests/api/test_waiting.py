@@ -46,6 +46,15 @@ async def test_a_wait_ends_with_the_job(api: Api) -> None:
     assert late < 1
 
 
+async def test_a_wait_with_a_known_version_is_for_the_end_and_not_for_a_change(api: Api) -> None:
+    job = await api.create()
+    tag = (await api.get(f"jobs/{job['id']}")).headers["ETag"]
+
+    answer, _ = await both(api.get(f"jobs/{job['id']}?wait=30s", If_None_Match=tag), lambda: finish(api))
+
+    assert (answer.status, answer.job["status"]) == (200, "completed")
+
+
 @pytest.mark.parametrize("verb", ["cancel", "fail"])
 async def test_a_wait_ends_with_every_final_state(api: Api, db: psycopg.Connection[DictRow], verb: str) -> None:
     job = await api.create()
