@@ -62,6 +62,7 @@ insert into aiserv.installed (file) values
 \ir functions/_fold.sql
 \ir functions/_groups.sql
 \ir functions/_hold.sql
+\ir functions/_hold_settings.sql
 \ir functions/_is_served.sql
 \ir functions/_is_storable.sql
 \ir functions/_lanes.sql

@@ -30,13 +30,18 @@ begin
     from aiserv._queues(_claim.task_types, _claim.model_profiles, claimer.queues) as queue;
     perform aiserv._promote(profiles, kinds);
     -- Whoever gives a queue its first settings waits for the claims that did not see them, and claims for who is giving some.
-    perform pg_advisory_xact_lock_shared(aiserv._settings_key(profile.name))
-    from (select distinct unnest(profiles) as name order by 1) as profile;
+    -- Which locks these are depends on nothing but what the claimer asked for: a second look in the same transaction must not
+    -- take others, out of order.
+    perform pg_advisory_xact_lock_shared(settings.key)
+    from (
+        select distinct aiserv._settings_key(asked.name) as key
+        from unnest(coalesce(nullif(_claim.model_profiles, '{}'), array[null])) as asked(name)
+        order by 1
+    ) as settings;
     open_profiles := profiles;
     open_kinds := kinds;
 
-    -- A queue without settings pays nothing for those that others have. Which rows are locked depends on nothing but what
-    -- the claimer asked for: a second look in the same transaction must not lock others, out of order.
+    -- A queue without settings pays nothing for those that others have. The rows, too, are those of what was asked for.
     limited := exists (
         select
         from aiserv.queue_setting as setting

@@ -4,8 +4,9 @@ language sql
 immutable
 set search_path = ''
 as $$
-    select hashtextextended(_settings_key.model_profile, hashtext('aiserv.queue_setting'));
+    select hashtext('aiserv.queue_setting')::bigint * 128 + coalesce(1 + (hashtext(_settings_key.model_profile) & 63), 0);
 $$;
 
 comment on function aiserv._settings_key is
-'The advisory lock of the settings of a model profile: claims share it, set_queue wants it alone, until the transaction ends.';
+'The advisory lock of the settings of a model profile, one of 64 that all profiles share out among them: a claim of any number of
+them must not fill the table of locks. Null is the key of claims that name no profile.';

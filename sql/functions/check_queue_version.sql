@@ -16,6 +16,8 @@ begin
         return check_queue_version.model_profile;
     end if;
 
+    -- First what set_queue takes first; and a version of 0 has no row to hold.
+    perform aiserv._hold_settings(check_queue_version.model_profile);
     select setting.updated_at into changed_at
     from aiserv.queue_setting as setting
     where setting.model_profile = check_queue_version.model_profile

@@ -32,7 +32,7 @@ begin
     end if;
 
     -- Claims under way did not see settings that are the first of their queue: they end first, as below.
-    perform pg_advisory_xact_lock(aiserv._settings_key(set_queue.model_profile));
+    perform aiserv._hold_settings(set_queue.model_profile);
     insert into aiserv.queue_setting (model_profile, task_type, refilled_at, updated_at)
     values (set_queue.model_profile, queue_type, moment, moment)
     on conflict on constraint queue_setting_pkey do nothing;

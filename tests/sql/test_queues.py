@@ -33,28 +33,49 @@ def test_a_paused_profile_gives_nothing_until_it_is_resumed(db: Db) -> None:
     assert len(claim(db, 9)) == 1
 
 
-def test_the_first_settings_of_a_queue_wait_for_the_claims_that_did_not_see_them(db: Db, connect: Connect) -> None:
+@pytest.mark.parametrize("asked", [{}, {"model_profiles": ["qwen", "other"]}])
+def test_the_first_settings_of_a_queue_wait_for_the_claims_that_did_not_see_them(
+    db: Db, connect: Connect, asked: dict[str, Any]
+) -> None:
     create_many(db, [{}] * 2)
     claimer, pauser = connect(), connect()
 
     with claimer.transaction():
-        claim(claimer)
+        claim(claimer, **asked)
         paused = in_background(lambda: one(pauser, "pause_queue", model_profile="qwen"))
         wait_until_blocked(db, pauser)
 
     assert paused.result()["running"] == 1
 
 
-def test_a_claim_waits_for_the_first_settings_of_its_queue(db: Db, connect: Connect) -> None:
+@pytest.mark.parametrize("asked", [{}, {"model_profiles": ["qwen", "other"]}])
+def test_a_claim_waits_for_the_first_settings_of_its_queue(db: Db, connect: Connect, asked: dict[str, Any]) -> None:
     create(db)
     claimer, pauser = connect(), connect()
 
     with pauser.transaction():
         call(pauser, "pause_queue", model_profile="qwen")
-        claimed = in_background(lambda: claim(claimer))
+        claimed = in_background(lambda: claim(claimer, **asked))
         wait_until_blocked(db, claimer)
 
     assert claimed.result() == []
+
+
+PROFILES = [f"model-{number}" for number in range(300)]
+
+
+@pytest.mark.parametrize(("asked", "most"), [({}, 1), ({"model_profiles": PROFILES}, 64)])
+def test_a_claim_of_hundreds_of_profiles_takes_few_locks(db: Db, asked: dict[str, Any], most: int) -> None:
+    create_many(db, [{"model_profile": profile} for profile in PROFILES])
+
+    with db.transaction():
+        assert len(claim(db, 300, **asked)) == 300
+        (held,) = db.execute(
+            "select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'"
+        ).fetchall()
+
+    # And one of the worker.
+    assert held["count"] <= most + 1
 
 
 def test_a_pause_may_be_of_one_task_type_alone(db: Db) -> None:

@@ -18,6 +18,7 @@ from tests.sql.calls import (
     create_many,
     get,
     in_background,
+    let_lease_run_out,
     let_time_come,
     refusal,
     wait_until_blocked,
@@ -237,6 +238,48 @@ def test_a_claim_waits_for_a_pause_and_then_gets_nothing(db: Db, connect: Connec
     _, running = race(lambda one: call(one, "pause_queue", model_profile="qwen"), claim, db, connect)
 
     assert running == []
+
+
+def test_a_change_of_a_known_version_and_a_claim_do_not_deadlock(db: Db, connect: Connect) -> None:
+    create(db)
+    call(db, "set_queue", model_profile="qwen", max_running=5)
+    version = db.execute("select aiserv.queue_version(queue) as it from aiserv.queue as queue").fetchall()[0]["it"]
+
+    changer, claimer = connect(), connect()
+
+    with changer.transaction():
+        changer.execute("select aiserv.check_queue_version('qwen', null, array[%s])", [version])
+        claimed = in_background(lambda: claim(claimer))
+        wait_until_blocked(db, claimer)
+        call(changer, "set_queue", model_profile="qwen", max_running=0)
+
+    assert claimed.result() == []
+
+
+def test_of_two_who_give_a_queue_its_first_settings_only_one_finds_none(db: Db, connect: Connect) -> None:
+    def set_first(one: Db) -> None:
+        one.execute("select aiserv.check_queue_version('qwen', null, '{0}')")
+        call(one, "set_queue", model_profile="qwen", max_running=5)
+
+    assert race(set_first, set_first, db, connect) == (None, "JP412")
+
+
+def test_a_second_look_of_a_claim_takes_no_lock_that_a_change_of_settings_holds(db: Db, connect: Connect) -> None:
+    call(db, "set_queue", model_profile="other", max_running=5)
+    lost = claimed(db, model_profile="other")
+    create(db)
+    claimer, changer = connect(), connect()
+
+    with claimer.transaction():
+        claim(claimer)
+        changed = in_background(lambda: call(changer, "set_queue", model_profile="other", max_running=6))
+        wait_until_blocked(db, changer)
+        let_lease_run_out(db, lost["id"])
+        # The first look finds nothing, and what it then recovers is of a profile that had nothing pending.
+        (again,) = claim(claimer)
+
+    assert again["id"] == lost["id"]
+    assert changed.result()[0]["max_running"] == 6
 
 
 def test_a_transaction_with_an_old_snapshot_fails_and_overwrites_nothing(db: Db, connect: Connect) -> None:
