@@ -1,21 +1,31 @@
 """Single creates: many callers at once, few commits."""
 
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
 from aiserv.database import Database, is_of_one_row
 from aiserv.grouping import Grouping
 from aiserv.models import CreateJob
-from aiserv.problems import Problem
-from aiserv.queries.jobs import CreatedJob, Creation
+from aiserv.problems import Problem, unavailable
+from aiserv.queries.jobs import PATIENCE, CreatedJob, Creation
+
+# With whoever holds an idempotency key, while nobody else waits for the same statement.
+PATIENCE_ALONE: Final = timedelta(seconds=4)
 
 
 class Creates:
     """Creates jobs, each for itself, those together that come while others are on their way."""
 
     def __init__(self, database: Database) -> None:
-        self._grouping = Grouping[str, Creation](database.create_each, size=len, is_of_one=is_of_one_row)
+        self._database = database
+        self._grouping = Grouping[str, Creation](self._create_each, size=len, is_of_one=is_of_one_row)
 
     async def create_job(self, body: str, job: CreateJob) -> CreatedJob:
         """The new job, or the one that its idempotency key made before. Raises Problem for a refusal."""
         created = await self._grouping(job.over(body))
+        if created is None:
+            raise unavailable("another transaction holds the idempotency key")
         if isinstance(created, Problem):
             raise created
         return created
@@ -23,3 +33,6 @@ class Creates:
     async def run(self) -> None:
         """Create what is asked for, for ever."""
         await self._grouping.run()
+
+    async def _create_each(self, jobs: Sequence[str], alone: bool) -> Sequence[Creation | None]:  # noqa: FBT001 - what Grouping says
+        return await self._database.create_each(jobs, PATIENCE_ALONE if alone else PATIENCE)

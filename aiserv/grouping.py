@@ -11,9 +11,11 @@ from aiserv.wake import Wake
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
+# At once: each of them may take a connection for long.
+MOST_ALONE: Final = 3
 # Of one group: so many that the commit costs little, and so few that nobody waits long for neighbours.
 MOST_ITEMS: Final = 200
-MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_CHARACTERS: Final = 4 * 1024 * 1024
 
 
 class _Member(Generic[Item, Outcome]):
@@ -29,14 +31,16 @@ class _Member(Generic[Item, Outcome]):
 class Grouping(Generic[Item, Outcome]):
     """Sends items in groups, one group at a time: one commit and one notification for all that came meanwhile.
 
-    There is no timer: what finds nothing in flight leaves at once. `send` returns an outcome for each item, in order,
-    or None for one that must travel alone. When it raises for a group, and `is_of_one` says that nothing has happened
-    and that it may be the fault of one member, each travels alone; otherwise all of them get the error.
+    There is no timer: what finds nothing in flight leaves at once. `send(items, alone)` returns an outcome for each
+    item, in order, or None for one that must travel alone, beside the groups, because it may take long. When it
+    raises for a group, and `is_of_one` says that nothing has happened and that it may be the fault of one member,
+    each travels alone; otherwise all of them get the error, and so does all that waits behind them: it would fare
+    no better, and its caller should hear so while it is there.
     """
 
     def __init__(
         self,
-        send: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | None]]],
+        send: Callable[[Sequence[Item], bool], Awaitable[Sequence[Outcome | None]]],
         *,
         size: Callable[[Item], int],
         is_of_one: Callable[[Exception], bool],
@@ -46,9 +50,10 @@ class Grouping(Generic[Item, Outcome]):
         self._is_of_one = is_of_one
         self._waiting: deque[_Member[Item, Outcome]] = deque()
         self._wake = Wake()
+        self._places_alone = anyio.CapacityLimiter(MOST_ALONE)
 
-    async def __call__(self, item: Item) -> Outcome:
-        """What became of the item. Raises what `send` raised for it.
+    async def __call__(self, item: Item) -> Outcome | None:
+        """What became of the item, or None if it could not travel alone either. Raises what `send` raised for it.
 
         A caller that is cancelled takes the item along if it has not left yet.
         """
@@ -62,16 +67,16 @@ class Grouping(Generic[Item, Outcome]):
                 self._waiting.remove(member)
         if member.error is not None:
             raise member.error
-        return member.outcome  # type: ignore[return-value]  # without an error there is an outcome
+        return member.outcome
 
     async def run(self) -> None:
         """Send what arrives, for ever."""
-        async with anyio.create_task_group() as loners:
+        async with anyio.create_task_group() as tasks:
             while True:
                 woken = self._wake.next
                 if group := self._next_group():
                     for member in await self._sent(group):
-                        loners.start_soon(self._sent, [member])
+                        tasks.start_soon(self._send_alone, member)
                 else:
                     await woken.wait()
 
@@ -80,27 +85,34 @@ class Grouping(Generic[Item, Outcome]):
         size = 0
         while self._waiting and len(group) < MOST_ITEMS:
             size += self._size(self._waiting[0].item)
-            if group and size > MOST_BYTES:
+            if group and size > MOST_CHARACTERS:
                 break
             group.append(self._waiting.popleft())
         return group
 
-    async def _sent(self, group: list[_Member[Item, Outcome]]) -> list[_Member[Item, Outcome]]:
+    async def _send_alone(self, member: _Member[Item, Outcome]) -> None:
+        async with self._places_alone:
+            await self._sent([member], alone=True)
+
+    async def _sent(self, group: list[_Member[Item, Outcome]], *, alone: bool = False) -> list[_Member[Item, Outcome]]:
         """Send the group and tell its members; those are left that must travel alone."""
         try:
-            outcomes = await self._send([member.item for member in group])
+            outcomes = await self._send([member.item for member in group], alone)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must know
             if len(group) > 1 and self._is_of_one(error):
                 return group
-            for member in group:
+            behind = [] if alone or self._is_of_one(error) else list(self._waiting)
+            for member in (*group, *behind):
                 member.error = error
                 member.settled.set()
+            if behind:
+                self._waiting.clear()
             return []
-        alone = []
+        left = []
         for member, outcome in zip(group, outcomes, strict=True):
-            if outcome is None and len(group) > 1:
-                alone.append(member)
+            if outcome is None and not alone:
+                left.append(member)
                 continue
             member.outcome = outcome
             member.settled.set()
-        return alone
+        return left

@@ -94,7 +94,7 @@ insert into aiserv.installed (file) values
 \ir functions/_reserve_batch.sql
 \ir functions/_reserve_each.sql
 \ir functions/_reserve_keys.sql
-\ir functions/_reserve_keys_at_once.sql
+\ir functions/_reserve_keys_within.sql
 \ir functions/_retry.sql
 \ir functions/_seconds_since.sql
 \ir functions/_send_probes.sql

@@ -19,7 +19,7 @@ class Road:
         self.clear = anyio.Event()
         self.answer: Callable[[Sequence[str]], list[str | None]] = lambda items: [item.upper() for item in items]
 
-    async def send(self, items: Sequence[str]) -> list[str | None]:
+    async def send(self, items: Sequence[str], alone: bool = False) -> list[str | None]:  # noqa: ARG002, FBT001, FBT002 - as Grouping calls it
         self.groups.append(list(items))
         self.left.set()
         await self.clear.wait()
@@ -36,9 +36,9 @@ async def grouped(road: Road) -> AsyncIterator[Grouping[str, str]]:
         tasks.cancel_scope.cancel()
 
 
-async def together(group: Grouping[str, str], road: Road, items: list[str]) -> dict[str, str | Exception]:
+async def together(group: Grouping[str, str], road: Road, items: list[str]) -> dict[str, str | Exception | None]:
     """What becomes of items that arrive while another one is on its way."""
-    outcomes: dict[str, str | Exception] = {}
+    outcomes: dict[str, str | Exception | None] = {}
 
     async def one(item: str) -> None:
         try:
@@ -74,9 +74,9 @@ async def test_what_finds_nothing_on_its_way_leaves_at_once() -> None:
     assert road.groups == [["a"], ["b"], ["c"]]
 
 
-async def test_a_group_is_bounded_in_number_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_group_is_bounded_in_number_and_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouping, "MOST_ITEMS", 3)
-    monkeypatch.setattr(grouping, "MOST_BYTES", 4)
+    monkeypatch.setattr(grouping, "MOST_CHARACTERS", 4)
     road = Road()
     async with grouped(road) as group:
         await together(group, road, ["a", "b", "c", "d", "eeee", "ffffff", "g"])
@@ -104,41 +104,73 @@ async def test_an_error_of_unknown_outcome_is_told_to_all_and_nothing_is_sent_ag
     road = Road()
 
     def lost(items: Sequence[str]) -> list[str | None]:
+        if items == ["first"]:
+            return ["FIRST"]
         raise ConnectionError
 
     road.answer = lost
     async with grouped(road) as group:
         outcomes = await together(group, road, ["a", "b"])
 
+    assert outcomes.pop("first") == "FIRST"
     assert {type(outcome) for outcome in outcomes.values()} == {ConnectionError}
     assert road.groups == [["first"], ["a", "b"]]
 
 
-async def test_one_that_must_travel_alone_holds_up_nobody() -> None:
+async def test_what_waits_behind_a_lost_group_hears_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "MOST_ITEMS", 1)
     road = Road()
-    patience = anyio.Event()
 
-    async def send(items: Sequence[str]) -> list[str | None]:
-        if list(items) == ["slow"]:
-            await patience.wait()
-            return ["SLOW"]
-        await Road.send(road, items)
-        return [None if item == "slow" else item.upper() for item in items]
+    def lost(items: Sequence[str]) -> list[str | None]:
+        raise ConnectionError
 
-    road.send = send  # type: ignore[method-assign]  # of this road only
-    async with grouped(road) as group, anyio.create_task_group() as callers:
-        outcomes: dict[str, str | Exception] = {}
-
-        async def all_of_them() -> None:
-            outcomes.update(await together(group, road, ["a", "slow"]))
-
-        callers.start_soon(all_of_them)
-        await road.left.wait()
-        await road.clear.wait()
+    road.answer = lost
+    async with grouped(road) as group:
+        outcomes = await together(group, road, ["a", "b", "c"])
+        road.answer = lambda items: [item.upper() for item in items]
         assert await group("later") == "LATER"
-        patience.set()
 
-    assert outcomes == {"first": "FIRST", "a": "A", "slow": "SLOW"}
+    assert {name: type(outcome) for name, outcome in outcomes.items()} == dict.fromkeys(
+        ["first", *"abc"], ConnectionError
+    )
+    assert road.groups == [["first"], ["later"]]
+
+
+async def test_one_that_must_travel_alone_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "MOST_ALONE", 2)
+    patience = anyio.Event()
+    alone_now: set[str] = set()
+    alone_most = 0
+
+    async def send(items: Sequence[str], alone: bool) -> list[str | None]:  # noqa: FBT001 - as Grouping calls it
+        nonlocal alone_most
+        if not alone:
+            return [None if "slow" in item else item.upper() for item in items]
+        alone_now.update(items)
+        alone_most = max(alone_most, len(alone_now))
+        await patience.wait()
+        alone_now.difference_update(items)
+        return [None if "too slow" in item else item.upper() for item in items]
+
+    outcomes: dict[str, str | None] = {}
+    group = Grouping[str, str](send, size=len, is_of_one=lambda _: False)
+
+    async def one(item: str) -> None:
+        outcomes[item] = await group(item)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(group.run)
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as callers:
+                for item in ("slow 1", "slow 2", "slow 3", "too slow"):
+                    callers.start_soon(one, item)
+                    await anyio.wait_all_tasks_blocked()
+                assert await group("later") == "LATER"
+                patience.set()
+        tasks.cancel_scope.cancel()
+
+    assert outcomes == {"slow 1": "SLOW 1", "slow 2": "SLOW 2", "slow 3": "SLOW 3", "too slow": None}
+    assert alone_most == 2
 
 
 async def test_a_caller_that_goes_takes_its_item_along_and_nobody_elses() -> None:

@@ -1,6 +1,7 @@
 """Jobs and batches: create and read."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -74,13 +75,18 @@ _TIMED_BATCH: Final = """
 """
 # The SQLSTATE of a job whose idempotency key another transaction holds.
 BUSY: Final = "55P03"
+# With that transaction, while neighbours wait for the same statement.
+PATIENCE: Final = timedelta(milliseconds=100)
 
 
 class JobQueries(Queries):
     """Jobs and batches: create and read."""
 
-    async def create_each(self, jobs: Sequence[str]) -> list[Creation | None]:
-        """What became of each job, given as the JSON of its body; None for one that must be created alone."""
+    async def create_each(self, jobs: Sequence[str], patience: timedelta = PATIENCE) -> list[Creation | None]:
+        """What became of each job, given as the JSON of its body.
+
+        It is None where an idempotency key was held by another transaction for longer than `patience`.
+        """
         rows = await self._rows(
             """
             select
@@ -88,9 +94,9 @@ class JobQueries(Queries):
                 case when each.code is null then aiserv.job_json(each.created)::text end,
                 case when each.code is null then aiserv.job_version(each.created) end,
                 (each.created).status, (each.created).attempt, (each.created).task_type, (each.created).model_profile
-            from aiserv.create_each(jobs => %(jobs)s::json) as each
+            from aiserv.create_each(jobs => %(jobs)s::json, patience => %(patience)s) as each
             """,
-            {"jobs": f"[{','.join(jobs)}]"},
+            {"jobs": f"[{','.join(jobs)}]", "patience": patience},
         )
         return [
             None if code == BUSY else refusal(code, message) if code else CreatedJob(ShownJob(*shown), new)

@@ -1,6 +1,7 @@
 create or replace function aiserv._reserve_each(
     items         aiserv._new_job[],
     fresh         uuid[],
+    patience      interval,
     inout refused aiserv._refusal[],
     out job_ids   uuid[]
 )
@@ -18,14 +19,11 @@ declare
 begin
     job_ids := fresh;
     if keyed <> '{}' then
-        -- Alone it waits for whoever holds its key; with neighbours it must not make them wait.
-        job_ids := case
-            when cardinality(items) = 1 then aiserv._reserve_keys(items, fresh) else aiserv._reserve_keys_at_once(items, fresh)
-        end;
+        job_ids := aiserv._reserve_keys_within(items, fresh, patience);
         if job_ids is null then
             job_ids := fresh;
             foreach place in array keyed loop
-                refused[place] := ('55P03', 'another transaction holds its idempotency key', null, 'Create it alone.');
+                refused[place] := ('55P03', 'another transaction holds its idempotency key', null, 'Create it alone, or with more patience.');
             end loop;
         else
             for mismatch in select wrong.* from aiserv._mismatches(items, fresh) as wrong loop

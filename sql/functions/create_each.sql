@@ -1,4 +1,7 @@
-create or replace function aiserv.create_each(jobs json)
+create or replace function aiserv.create_each(
+    jobs     json,
+    patience interval default '100 ms'
+)
 returns table (created aiserv.jobs, is_new boolean, code text, message text, detail text, hint text)
 language plpgsql
 security definer
@@ -20,7 +23,7 @@ begin
     end if;
     parsed := aiserv._parse_each(create_each.jobs);
     fresh := aiserv._new_ids(moment, cardinality(parsed.items));
-    reserved := aiserv._reserve_each(parsed.items, fresh, parsed.refused);
+    reserved := aiserv._reserve_each(parsed.items, fresh, create_each.patience, parsed.refused);
     -- After the keys: what is there already needs no room.
     if concat(current_setting('aiserv.max_pending', true), current_setting('aiserv.max_pending_per_owner', true)) <> '' then
         reserved := aiserv._check_room_each(parsed.items, fresh, reserved.refused, reserved.job_ids);
@@ -39,5 +42,6 @@ $$;
 comment on function aiserv.create_each is
 'Store many jobs in one transaction, each for itself, and return in input order what became of each: the job as create_job
 returns it and whether it is new, or the code, message, detail and hint of its refusal. jobs is a JSON array of objects with the
-parameters of create_job. An item is refused with 55P03 when another transaction holds its idempotency key: create it alone.
+parameters of create_job. Items are refused with 55P03 when another transaction holds an idempotency key of theirs for longer than patience: create
+them one by one, with more of it.
 Raises JV400 (jobs is no array).';

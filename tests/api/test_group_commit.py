@@ -1,6 +1,8 @@
 """Single creates that arrive together are stored together, and each is answered for itself."""
 
+import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -9,6 +11,7 @@ import pytest
 from psycopg import errors
 from psycopg.rows import DictRow
 
+from aiserv import creates
 from aiserv.database import is_of_one_row
 from tests.api.client import CHAT, Answer, Api
 from tests.sql.calls import in_background, wait_until_blocked
@@ -88,6 +91,30 @@ async def test_one_bad_create_fails_alone(api: Api, connect: Connect) -> None:
     assert creating.answers["same"].job["id"] == known["id"]
     assert creating.answers["same"].headers["Idempotency-Replayed"] == "true"
     assert len((await api.get("jobs")).json["jobs"]) == 4
+
+
+async def test_a_create_whose_key_is_held_waits_alone_and_not_for_ever(
+    api: Api, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(creates, "PATIENCE_ALONE", timedelta(seconds=1))
+    holder, watcher = connect(), connect()
+    keyed = {**CHAT, "idempotency_key": "held"}
+    answers: list[Answer] = []
+
+    async def create() -> None:
+        answers.append(await api.post("jobs", keyed))
+
+    with holder.transaction():
+        holder.execute("select aiserv.create_each(%s)", [json.dumps([keyed])])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(create)
+            await until_blocked(watcher)
+            other = await api.post("jobs", CHAT)
+
+    repeated = await api.post("jobs", keyed)
+    assert (other.status, repeated.status) == (201, 200)
+    assert [answer.status for answer in answers] == [503]
+    assert "Retry-After" in answers[0].headers
 
 
 async def test_a_lost_connection_is_503_for_its_group_and_keys_make_the_repeat_safe(api: Api, connect: Connect) -> None:

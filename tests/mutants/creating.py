@@ -75,7 +75,7 @@ MUTANTS = [
     Mutant(
         "who waits for a key makes the group wait",
         "sql/functions/_reserve_each.sql",
-        "aiserv._reserve_keys_at_once(items, fresh)",
+        "aiserv._reserve_keys_within(items, fresh, patience)",
         "aiserv._reserve_keys(items, fresh)",
         "tests/sql/test_create_each.py -k keeps_nobody_waiting",
     ),

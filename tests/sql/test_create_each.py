@@ -10,14 +10,14 @@ from tests.sql.calls import Connect, Db, call, create, get, in_background, refus
 JOB = {"owner_service": "telephony", "task_type": "chat", "model_profile": "qwen"}
 
 
-def create_each(db: Db, *jobs: Any) -> list[DictRow]:  # noqa: ANN401 - JSON
+def create_each(db: Db, *jobs: Any, patience: str = "100 ms") -> list[DictRow]:  # noqa: ANN401 - JSON
     given = [{**JOB, **job} if isinstance(job, dict) else job for job in jobs]
     return db.execute(
         """
         select (each.created).id, (each.created).status, each.is_new, each.code, each.message, each.detail, each.hint
-        from aiserv.create_each(%s) as each
+        from aiserv.create_each(%s, %s) as each
         """,
-        [json.dumps(given)],
+        [json.dumps(given), patience],
     ).fetchall()
 
 
@@ -92,12 +92,14 @@ def test_a_key_that_another_transaction_holds_keeps_nobody_waiting(db: Db, conne
         held = create(other, idempotency_key="held")
 
         together = create_each(impatient, {"idempotency_key": "held"}, {}, {"idempotency_key": "free"})
-        alone = in_background(lambda: create_each(db, {"idempotency_key": "held"}))
+        impatiently = create_each(impatient, {"idempotency_key": "held"})
+        patiently = in_background(lambda: create_each(db, {"idempotency_key": "held"}, patience="1 min"))
         wait_until_blocked(watcher, db)
 
     assert outcomes(together) == ["55P03", "new", "55P03"]
-    (row,) = alone.result()
-    assert (row["id"], row["is_new"]) == (held["id"], False)
+    assert outcomes(impatiently) == ["55P03"]
+    (known,) = patiently.result()
+    assert (known["id"], known["is_new"]) == (held["id"], False)
 
 
 def test_a_full_queue_refuses_those_that_find_no_room(db: Db) -> None:
