@@ -16,10 +16,10 @@ COPY --from=build /opt/aiserv /opt/aiserv
 # Nothing is written at run time but recordings to /tmp, so the root file system may be read-only with a tmpfs there.
 ENV PATH=/opt/aiserv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
-EXPOSE 8080 8081
-# A server answers on the first port, a worker on the second; a proxy in the environment is none of their business.
-HEALTHCHECK --interval=10s --timeout=6s --start-period=30s CMD \
-    for port in "${HTTP_PORT:-8080}" "${WORKER_HTTP_PORT:-8081}"; do \
+EXPOSE 8080 8081 8090
+# A server answers on the first port, a worker on the second, a sidecar on the third; a proxy in the environment is none of their business.
+HEALTHCHECK --interval=10s --timeout=8s --start-period=30s CMD \
+    for port in "${HTTP_PORT:-8080}" "${WORKER_HTTP_PORT:-8081}" "${SIDECAR_HTTP_PORT:-8090}"; do \
         python -c "from urllib.request import *; build_opener(ProxyHandler({})).open('http://127.0.0.1:$port/healthz', timeout=2)" \
             2>/dev/null && exit 0; \
     done; exit 1

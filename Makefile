@@ -24,12 +24,12 @@ SQUAWK    := $(BIN)/squawk --assume-in-transaction --pg-version 15.0 \
 .PHONY: help run test mutants faults soak check bench format lock image clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 run: $(INSTALLED) ## Start everything on a PostgreSQL of its own, whose data stay in .aiserv
 	@$(BIN)/python -m aiserv dev $(ARGS)
 
-test: $(INSTALLED) ## Run the tests; ARGS='-k lease' runs some, '-m "not slow"' leaves out faults and soaks, '-n 0' takes one process
+test: $(INSTALLED) ## Run the tests; ARGS='-k lease' some of them, '-m "not slow"' skips the slow, '-n 0' takes one process
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 faults: $(INSTALLED) ## Inject every fault, and write what was measured into tests/faults/README.md
@@ -50,7 +50,7 @@ check: $(INSTALLED) ## Check format, style, types, imports and SQL
 bench: $(BENCH)/installed ## Measure what BENCHMARKS.md shows, on a durable PostgreSQL; ARGS='--rows 4,5 --runs 3 --quick'
 	@PYTHONPATH=. $(BENCH)/venv/bin/python -m tests.bench $(ARGS)
 
-mutants: $(INSTALLED) ## Put bugs into copies of the tree, and see the tests find each; ARGS='lease' tries those with the word in their name
+mutants: $(INSTALLED) ## Put bugs into copies of the tree, and see the tests find each; ARGS='lease' tries some
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
 format: $(INSTALLED) ## Format the code, and mend what ruff can mend

@@ -54,7 +54,10 @@ def dev(
     data: Annotated[Path, typer.Option(help="Where the embedded PostgreSQL keeps its data.")] = Path(".aiserv"),
     once: Annotated[bool, typer.Option("--once", help="Stop after the first job, as a smoke test.")] = False,  # noqa: FBT002 - an option by its name
 ) -> None:
-    """Run everything on an embedded PostgreSQL: server, worker, and without LLM_BASE_URL a stand-in for a model."""
+    """Run everything on an embedded PostgreSQL. Without LLM_BASE_URL a stand-in takes the place of a model.
+
+    Settings are environment variables, explained in the README.
+    """
     from aiserv.dev import run_dev  # noqa: PLC0415
 
     variables = {"HTTP_PORT": port, "WORKER_HTTP_PORT": worker_port}
@@ -66,7 +69,7 @@ def dev(
 
 @app.command()
 def serve() -> None:
-    """Serve the HTTP API."""
+    """Serve the HTTP API. Settings are environment variables, explained in the README."""
     from aiserv.api.process import serve as serve_api  # noqa: PLC0415
 
     settings = _settings()
@@ -80,7 +83,7 @@ def worker(
         list[str] | None, typer.Argument(help="llm, transcription, or both; without it, what is configured.")
     ] = None,
 ) -> None:
-    """Run a worker that claims jobs and calls models."""
+    """Run a worker that claims jobs and calls models. Settings are environment variables, explained in the README."""
     from workers.process import Kind, choose_kinds, work  # noqa: PLC0415
 
     for kind in kinds or []:
@@ -115,7 +118,10 @@ def migrate(
 
 @app.command()
 def sidecar() -> None:
-    """Show what the GPUs, containers and model servers of this AI server are doing."""
+    """Serve what the AI server that it runs on is doing. These are its GPUs, containers and model servers.
+
+    Settings are environment variables, explained in the README.
+    """
     from aiserv.sidecar.process import watch  # noqa: PLC0415
 
     settings = _settings()
@@ -126,7 +132,7 @@ def sidecar() -> None:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,  # noqa: FBT002 - as above
 ) -> None:
-    """Look for what is wrong with this installation, and say what to do; exit 1 if there is a problem."""
+    """Look for what is wrong, and say what to do. It takes a server's variables; exit 1 if there is a problem."""
     import anyio  # noqa: PLC0415
 
     from aiserv import doctor  # noqa: PLC0415
@@ -149,7 +155,10 @@ def token(
     scope: Annotated[str, typer.Option(help="read, write, worker or admin.")],
     owner: Annotated[str, typer.Option(help="The owner_service it is bound to; * for all.")],
 ) -> None:
-    """Make a token: it goes to standard error, once, and its table for AI_SERVICE_TOKENS_FILE to standard output."""
+    """Make a token with a scope and an owner. It goes to standard error, its table for the file to standard output.
+
+    The file is AI_SERVICE_TOKENS_FILE: it has a digest of the token, which is shown only this once.
+    """
     from aiserv.tokens import new_token  # noqa: PLC0415
 
     try:
@@ -170,7 +179,10 @@ def bench(  # noqa: PLR0917 - typer calls it by name
     input_bytes: Annotated[int, typer.Option(min=12, max=1_000_000, help="The size of an input.")] = 300,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,  # noqa: FBT002 - as above
 ) -> None:
-    """Measure creates, drain and pick-up on DATABASE_URL, or without it on an embedded PostgreSQL; no job stays."""
+    """Measure how fast jobs are created, begun, worked off. On DATABASE_URL, or without it on an embedded PostgreSQL.
+
+    All jobs are its own, and are deleted at the end.
+    """
     from aiserv.bench.run import BenchError, Options, run_bench  # noqa: PLC0415
     from aiserv.database import DatabaseError  # noqa: PLC0415
     from aiserv.embedded import EmbeddedPostgresError  # noqa: PLC0415

@@ -1,6 +1,7 @@
 """`aiserv dev`: everything in one go, and a job that travels the whole way before your eyes."""
 
 import json
+import secrets
 import shlex
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 import aiohttp
 import anyio
+from pydantic import SecretStr
 
 from aiserv.api.process import serve
 from aiserv.embedded import embedded_postgres
@@ -68,6 +70,11 @@ async def _for_dev(settings: Settings, url: str, stack: AsyncExitStack) -> Setti
     server, worker, llm = settings.server, settings.worker, settings.llm
     if "http_host" not in server.model_fields_set:
         server = server.model_copy(update={"http_host": "127.0.0.1"})
+    if server.ai_service_tokens_file and not server.ai_service_token:
+        # The file has digests only, and the first job needs a token.
+        token = secrets.token_urlsafe()
+        server = server.model_copy(update={"ai_service_token": (SecretStr(token),)})
+        say("token", f"for this run, beside those of AI_SERVICE_TOKENS_FILE: export AI_SERVICE_TOKEN={token}")
     if "http_host" not in worker.model_fields_set:
         worker = worker.model_copy(update={"http_host": "127.0.0.1"})
     if "http_port" not in worker.model_fields_set and "http_port" in server.model_fields_set:

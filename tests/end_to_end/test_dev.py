@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiohttp
 import psycopg
 import pytest
 
@@ -48,6 +49,24 @@ async def test_with_once_it_ends_after_the_first_job(scratch: Path, unused_tcp_p
         assert await process.ended() == 0
 
     assert "completed at attempt 1" in process.text
+
+
+async def test_with_a_file_of_tokens_it_makes_one_of_its_own_and_says_it(scratch: Path, unused_tcp_port: int) -> None:
+    tokens = scratch / "tokens.toml"
+    tokens.write_text(f'[telephony]\nscope = "write"\nowner_service = "telephony"\nsha256 = "{"0" * 64}"\n')
+
+    with dev(scratch, unused_tcp_port, AI_SERVICE_TOKENS_FILE=str(tokens)) as process:
+        token = await process.says("export AI_SERVICE_TOKEN=")
+        await process.says(UP)
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as http:
+            statuses = [
+                (await http.get("/api/v1/jobs", headers={"Authorization": f"Bearer {each}"})).status
+                for each in (token, "another")
+            ]
+
+    assert statuses == [200, 401]
+    assert "completed at attempt 1" in process.text
+    assert '-H "Authorization: Bearer $AI_SERVICE_TOKEN"' in process.text
 
 
 @pytest.mark.slow
