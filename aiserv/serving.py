@@ -161,7 +161,7 @@ class _InFlight:
 def _spare_files() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = MOST_CONNECTIONS + KEPT_FILES if limit == resource.RLIM_INFINITY else limit
-    return max(min(files - KEPT_FILES, MOST_CONNECTIONS), files // 2)
+    return min(max(files - KEPT_FILES, files // 2), MOST_CONNECTIONS)
 
 
 @web.middleware
@@ -221,6 +221,8 @@ class _RequestHandler(web.RequestHandler):
 
 class _Server(web.Server):
     most_connections: int
+    # Not aiohttp's own list: there a connection whose client has gone stays until its request is answered.
+    open_connections: int = 0
 
     def __call__(self) -> _RequestHandler:
         handler = _RequestHandler(self, loop=self._loop, **self._kwargs)
@@ -229,8 +231,8 @@ class _Server(web.Server):
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        # Itself among them.
-        count = len(self._connections)
+        self.open_connections += 1
+        count = self.open_connections
         if count <= self.most_connections or not isinstance(handler, _RequestHandler):
             return
         others = (each for each in self._connections if isinstance(each, _RequestHandler) and each is not handler)
@@ -243,6 +245,10 @@ class _Server(web.Server):
             handler.is_extra = True
         else:
             handler.force_close()
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self.open_connections -= 1
 
 
 class _Runner(web.AppRunner):

@@ -1,5 +1,6 @@
 """How many connections a process takes: idle ones give way, and probes are answered whatever happens."""
 
+import resource
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -9,7 +10,7 @@ import pytest
 from aiohttp import web
 from anyio.abc import SocketStream
 
-from aiserv.serving import PROBE_CONNECTIONS, serving
+from aiserv.serving import PROBE_CONNECTIONS, _spare_files, serving
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -100,6 +101,31 @@ async def test_when_all_are_busy_probes_are_answered_and_others_told_to_come_aga
 
     assert await first_line(await crowd.comes("/healthz")) == "HTTP/1.1 200 OK"
     assert await first_line(await crowd.comes("/quick")) == "HTTP/1.1 503 Service Unavailable"
+
+
+async def test_who_has_gone_while_busy_keeps_no_place(crowd: Crowd) -> None:
+    leaving = [await crowd.comes("/busy") for _ in range(3)]
+    while crowd.busy < 3:  # noqa: ASYNC110 - it is short
+        await anyio.sleep(0.005)
+
+    for stream in leaving:
+        await stream.aclose()
+
+    with anyio.fail_after(10):
+        while await first_line(await crowd.comes("/quick")) != "HTTP/1.1 200 OK":
+            pass
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"),
+    [(64, 32), (1024, 768), (1_048_576, 50_000), (resource.RLIM_INFINITY, 50_000)],
+)
+def test_some_files_are_kept_and_connections_bounded(
+    monkeypatch: pytest.MonkeyPatch, files: int, connections: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+
+    assert _spare_files() == connections
 
 
 async def test_idle_newcomers_do_not_keep_probes_out(crowd: Crowd) -> None:
