@@ -51,6 +51,11 @@ def time_text(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if moment else None
 
 
+def duration_text(duration: timedelta | None) -> str | None:
+    """The duration as PostgreSQL reads it: not in seconds, of which Python writes few as 1e-05."""
+    return None if duration is None else f"{duration // timedelta(microseconds=1)} microseconds"
+
+
 def parse_interval(value: object) -> timedelta:
     """The duration that Go's notation or a number of seconds means.
 

@@ -27,7 +27,8 @@ from aiserv.fields import (
     Traceparent,
     Wait,
 )
-from aiserv.fields import time_text as time_text  # noqa: PLC0414 - workers write times, too
+from aiserv.fields import duration_text as duration_text  # noqa: PLC0414 - workers write durations, too
+from aiserv.fields import time_text as time_text  # noqa: PLC0414 - and times
 
 # More tokens than any call can have, and exact in every JSON reader.
 MOST_TOKENS: Final = 2**53
@@ -104,10 +105,9 @@ class CreateJob(NewJob):
 
         Of members with one name PostgreSQL takes the last, so these are appended and nothing is rendered anew.
         """
-        delay = None if self.delay is None else f"{self.delay.total_seconds()} seconds"
         own = {
             "run_at": time_text(self.run_at),
-            "delay": delay,
+            "delay": duration_text(self.delay),
             "idempotency_key": self.idempotency_key,
             "traceparent": self.traceparent,
         }

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import anyio
 
 from aiserv.database import Database, DatabaseError
-from aiserv.models import Job, Settlement
+from aiserv.models import Job, Settlement, duration_text
 from aiserv.wake import Wake
 from workers.executors import Outcome
 from workers.failures import Failure, clean_json
@@ -44,7 +44,7 @@ def failure(job: Job, failed: Failure) -> str:
             "category": failed.category,
             "message": failed.message,
             "retryable": failed.retryable,
-            "retry_after": failed.retry_after.total_seconds() if failed.retry_after is not None else None,
+            "retry_after": duration_text(failed.retry_after),
             "usage": failed.usage,
         }
     )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from aiserv.api.app_keys import CALLER
 from aiserv.api.json_text import read_text, refuse_repeated
 from aiserv.api.requests import error_list, invalid, query, read_body, read_bytes, refuse_other_owners, roomy
-from aiserv.fields import time_text
+from aiserv.fields import duration_text, time_text
 from aiserv.models import BatchQuery, CreateJob, NewJob
 from aiserv.problems import Problem
 
@@ -119,8 +119,7 @@ def _times(job: CreateJob) -> str | None:
     """PostgreSQL reads neither all of Go's durations nor all time zones of RFC 3339."""
     if job.run_at is None and job.delay is None:
         return None
-    delay = None if job.delay is None else f"{job.delay.total_seconds()} seconds"
-    return json.dumps({"run_at": time_text(job.run_at), "delay": delay})
+    return json.dumps({"run_at": time_text(job.run_at), "delay": duration_text(job.delay)})
 
 
 def _errors(shared: dict[str, Any]) -> list[dict[str, Any]]:

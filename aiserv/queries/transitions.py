@@ -3,6 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
+from aiserv.fields import duration_text
 from aiserv.models import (
     CancelJob,
     ClaimJobs,
@@ -121,15 +122,13 @@ class TransitionQueries(Queries):
             from aiserv.settle_jobs(settlements => (
                 select json_agg(
                     case
-                        when later.seconds is null then item.value
-                        else aiserv.merge_jobs(
-                            item.value, json_build_object('retry_after', later.seconds || ' seconds')
-                        )
+                        when later.duration is null then item.value
+                        else aiserv.merge_jobs(item.value, json_build_object('retry_after', later.duration))
                     end
                     order by item.ordinality
                 )
                 from json_array_elements(%(body)s::json -> 'settle') with ordinality as item
-                join unnest(%(retry_after)s::float8[]) with ordinality as later(seconds, ordinality)
+                join unnest(%(retry_after)s::text[]) with ordinality as later(duration, ordinality)
                     on later.ordinality = item.ordinality
                 where (item.value ->> 'id')::uuid <> all(%(left_out)s)
             )) as settled
@@ -139,7 +138,6 @@ class TransitionQueries(Queries):
         return [Settlement(*row) for row in rows]
 
 
-def _retry_after(item: SettleCompletion | SettleFailure) -> float | None:
+def _retry_after(item: SettleCompletion | SettleFailure) -> str | None:
     # PostgreSQL does not know all of Go's durations.
-    after = None if isinstance(item, SettleCompletion) else item.retry_after
-    return None if after is None else after.total_seconds()
+    return None if isinstance(item, SettleCompletion) else duration_text(item.retry_after)

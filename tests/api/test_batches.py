@@ -67,6 +67,7 @@ async def test_inputs_merge_key_by_key_with_their_text_intact(api: Api) -> None:
         ({"delay": "1h30m"}, 5400),
         ({"delay": 1e3}, 1000),
         ({"delay": "2500000ns"}, 0.0025),
+        ({"delay": "10us"}, 1e-5),
         ({"delay": "250\u00b5s"}, 0.00025),
     ],
 )

@@ -86,7 +86,8 @@ async def test_an_input_may_be_any_json(api: Api, payload: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("delay", "seconds"), [("90s", 90), ("1h30m", 5400), (1.5, 1.5), ("300ms", 0.3), (0, 0), ("8784h", 31622400)]
+    ("delay", "seconds"),
+    [("90s", 90), ("1h30m", 5400), (1.5, 1.5), ("300ms", 0.3), ("10us", 1e-5), (0, 0), ("8784h", 31622400)],
 )
 async def test_a_delay_is_a_go_duration_or_seconds(api: Api, delay: JsonValue, seconds: float) -> None:
     job = await api.create(delay=delay)

@@ -74,3 +74,12 @@ async def test_a_field_twice_in_a_settlement_is_refused(api: Api) -> None:
     body = f'{{"worker_id":"w","settle":[{{"id":"{UNKNOWN}","attempt":1,"result":1,"result":2}}]}}'
 
     assert (await api.send("POST", "jobs/claim", data=body.encode())).refusal == (400, "invalid_json")
+
+
+async def test_a_settled_failure_may_come_back_in_microseconds(api: Api) -> None:
+    (job,) = await claimed(api, 1)
+    failing: dict[str, JsonValue] = {"id": job["id"], "attempt": 1, **FAILURE, "retryable": True, "retry_after": "10us"}
+
+    answer = await api.post("jobs/claim", {"worker_id": "w1", "limit": 0, "settle": [failing]})
+
+    assert answer.json["settled"] == [{"id": job["id"], "status": "pending"}]
