@@ -13,6 +13,7 @@ from aiserv.api.answers import HandedOver, is_gone, job_response
 from aiserv.api.app_keys import CALLER, CLAIM_LEASE, CLAIMS, DATABASE, METRICS
 from aiserv.api.requests import parse, path_id, roomy
 from aiserv.api.routing import Routes
+from aiserv.database import DatabaseError
 from aiserv.models import ClaimJobs, CompleteJob, FailJob, HeartbeatJob, ReleaseJob, Settlement
 from aiserv.problems import SQLSTATES
 from aiserv.queries.base import ShownJob
@@ -52,7 +53,11 @@ async def give_back(request: web.Request, claim: ClaimJobs, jobs: list[ShownJob]
     logger.info("a claim of %s is gone: %s jobs given back", claim.worker_id, len(jobs))
     for job in jobs:
         released = ReleaseJob(attempt=job.attempt, worker_id=claim.worker_id)
-        await request.app[DATABASE].release_job(job.id, released)
+        try:
+            await request.app[DATABASE].release_job(job.id, released, [job.version])
+        except DatabaseError as error:
+            # Cancelled meanwhile, or handed over all the same: the worker has repeated its claim.
+            logger.info("job %s is not given back: %s", job.id, error)
 
 
 async def settle(request: web.Request, body: str, claim: ClaimJobs) -> str:

@@ -83,14 +83,16 @@ class TransitionQueries(Queries):
             {**heartbeat.parameters(), "job_id": job_id, "body": body},
         )
 
-    async def release_job(self, job_id: UUID, released: ReleaseJob) -> ShownJob:
+    async def release_job(self, job_id: UUID, released: ReleaseJob, versions: list[str] | None = None) -> ShownJob:
+        """The job, pending unharmed; only if it is at one of these versions, when some are given."""
         return await self._job(
             """
             aiserv.release_job(
-                job_id => %(job_id)s, attempt => %(attempt)s, worker_id => %(worker_id)s, delay => %(delay)s
+                job_id => aiserv.check_job_version(job_id => %(job_id)s, versions => %(versions)s),
+                attempt => %(attempt)s, worker_id => %(worker_id)s, delay => %(delay)s
             )
             """,
-            {**released.parameters(), "job_id": job_id},
+            {**released.parameters(), "job_id": job_id, "versions": versions},
         )
 
     async def retry_job(self, job_id: UUID, versions: list[str] | None = None) -> ShownJob:

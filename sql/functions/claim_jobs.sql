@@ -36,16 +36,22 @@ begin
         claim_jobs.owner_service
     );
 
-    -- A repeat of a claim whose answer was lost on the way; it may come while the first one still runs.
+    -- A repeat of a claim whose answer was lost on the way; it may come while the first one still runs. It makes a new
+    -- version of each job: whoever was to give back what nobody heard of does not, now that somebody has.
     if claim_jobs.claim_id is not null then
         perform pg_advisory_xact_lock(hashtextextended(claim_jobs.claim_id, hashtext(claim_jobs.worker_id)));
-        select array_agg(lease.job_id order by lease.job_id) into claimed
-        from aiserv.lease as lease
-        where lease.worker_id = claim_jobs.worker_id and lease.claim_id = claim_jobs.claim_id
-          and (claim_jobs.owner_service is null or lease.owner_service = claim_jobs.owner_service);
+        claimed := array(
+            select lease.job_id
+            from aiserv.lease as lease
+            where lease.worker_id = claim_jobs.worker_id and lease.claim_id = claim_jobs.claim_id
+              and (claim_jobs.owner_service is null or lease.owner_service = claim_jobs.owner_service)
+            order by lease.job_id
+            for update
+        );
+        update aiserv.lease as lease set updated_at = clock_timestamp() where lease.job_id = any(claimed);
     end if;
 
-    if claimed is null then
+    if coalesce(cardinality(claimed), 0) = 0 then
         claimed := aiserv._claim(claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.max_jobs, claimer);
         -- Only a claim that came back short looks for jobs of the dead: no one waits longer than the lease.
         if cardinality(claimed) < claim_jobs.max_jobs and exists (select from aiserv.recover_jobs()) then
@@ -67,8 +73,8 @@ comment on function aiserv.claim_jobs is
 'Give up to max_jobs due jobs to a worker, each under a lease: highest priority first, owners in turns, within an owner the
 earliest run_at, then id. Missing or empty task_types and model_profiles mean any. A paused or full queue gives none.
 The attempt of a job returned is the token that complete_job, fail_job, release_job and heartbeat_job want.
-A repeat with the same worker_id and claim_id returns what still runs of that claim. A claim that comes back short recovers
-expired leases first. instance_id tells workers of one worker_id apart, slots is how many jobs at once it can do: list_workers shows
+A repeat with the same worker_id and claim_id returns what still runs of that claim, each job at a new version. A claim that
+comes back short recovers expired leases first. instance_id tells workers of one worker_id apart, slots is how many jobs at once it can do: list_workers shows
 both. A queue all of whose providers are in trouble gives none while they pause, then single probes; providers names those of a
 model profile, as {"whisperx": ["whisperx", "qwen2-audio"]}; one that nobody names has one provider, of its own name. queues names
 the task types of the profiles that do not go with all of them, as {"whisperx": ["transcription"]}. With

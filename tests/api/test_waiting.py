@@ -1,5 +1,6 @@
 """Waiting instead of polling: for the end of a job or a batch, and for work."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -296,6 +297,42 @@ async def test_a_claim_whose_client_is_gone_gives_its_jobs_back(
 
     shown = (await api.get(f"jobs/{job['id']}")).job
     assert (shown["status"], shown["attempt"], shown["failures"]) == ("pending", 1, 0)
+
+
+async def test_a_repeated_claim_keeps_what_the_first_one_would_give_back(
+    api: Api,
+    db: psycopg.Connection[DictRow],
+    connect: Callable[..., psycopg.Connection[DictRow]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "aiserv.api.claims")
+    await api.create()
+    locker = connect()
+    locker.execute("begin")
+    locker.execute("lock table aiserv.lease in access exclusive mode")
+    body = b'{"worker_id":"w","claim_id":"c"}'
+    head = f"POST /api/v1/jobs/claim HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    async with await anyio.connect_tcp("127.0.0.1", api.port) as stream:
+        await stream.send(head + body)
+        await until(db, "select from pg_locks where not granted and relation = 'aiserv.lease'::regclass")
+    repeated: list[dict[str, Any]] = []
+
+    async def repeat() -> None:
+        repeated.append(await api.claim(worker_id="w", claim_id="c"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(repeat)
+        await until(db, "select from pg_locks where not granted and locktype = 'advisory'")
+        locker.execute("rollback")
+    with anyio.fail_after(10):
+        while not (  # noqa: ASYNC110 - a log and a table can only be asked
+            "is not given back" in caplog.text
+            or db.execute("select from aiserv.attempts where outcome = 'released'").fetchall()
+        ):
+            await anyio.sleep(0.01)
+
+    shown = (await api.get(f"jobs/{repeated[0]['id']}")).job
+    assert (shown["status"], shown["attempt"]) == ("running", repeated[0]["attempt"])
 
 
 async def until(db: psycopg.Connection[DictRow], query: str) -> None:

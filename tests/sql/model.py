@@ -202,6 +202,8 @@ class Model:
         if claim_id is not None:
             running = [job for job in self.living("lease") if job.claim_id == claim_id]
             if again := [job for job in running if job.row["worker_id"] == worker_id]:
+                for job in again:
+                    job.row["updated_at"] = Moment()
                 return again
         leased = self._claim(wanted, max_jobs)
         self._lease(leased, worker_id, lease, claim_id)

@@ -221,6 +221,7 @@ def test_a_repeated_claim_returns_what_still_runs_of_it(db: Db) -> None:
 
     again = claim(db, 3, claim_id="c1")
 
-    assert again == sorted(first[1:], key=lambda job: str(job["id"]))
+    assert [job | {"updated_at": job["started_at"]} for job in again] == sorted(first[1:], key=lambda job: job["id"])
+    assert all(job["updated_at"] > job["started_at"] for job in again)
     assert len(claim(db, 3, claim_id="c2")) == 1
     assert claim(db, 3, claim_id="c1", worker_id="worker-2") == []
