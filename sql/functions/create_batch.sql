@@ -40,4 +40,4 @@ $$;
 
 comment on function aiserv.create_batch is
 'Store many jobs as create_jobs does, and return only their ids, in input order: nothing is read again.
-Raises what create_jobs raises.';
+Raises what create_jobs raises: JV400, JK422, JQ429.';
