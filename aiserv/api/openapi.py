@@ -126,7 +126,7 @@ def _path_parameters(route: Route) -> list[Json]:
 def _query_parameters(route: Route) -> list[Json]:
     properties = _plain(route.query.model_json_schema())["properties"] if route.query.model_fields else {}
     return [
-        {"name": name, "in": "query", "schema": explained(name, _of_query(schema))}
+        {"name": name, "in": "query", "schema": explained(route.query.__name__, name, _of_query(schema))}
         for name, schema in properties.items()
     ]
 
@@ -196,7 +196,9 @@ def _schemas(routes: list[Route]) -> Json:
     schemas: Json = _plain(document["$defs"])
     shown = {model.__name__ for model in bodies} | {"NewJob", "CreateJob", "Usage", "SettleCompletion", "SettleFailure"}
     for name, schema in schemas.items():
-        schema["properties"] = {field: explained(field, each) for field, each in schema.get("properties", {}).items()}
+        schema["properties"] = {
+            field: explained(name, field, each) for field, each in schema.get("properties", {}).items()
+        }
         # An answer may grow new fields; a request with unknown ones is refused.
         if name not in shown:
             schema.pop("additionalProperties", None)
