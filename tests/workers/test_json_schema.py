@@ -1,6 +1,10 @@
 """JSON that fits a schema: checked on arrival, by a process that a hostile schema cannot hold for long."""
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import anyio
 import psutil  # type: ignore[import-untyped]  # it ships no types
@@ -11,7 +15,7 @@ from aiserv.models import Job
 from tests.providers import USAGE, content, fake_provider
 from tests.workers.chats import chat_job, chat_with_provider, failure_of, result_of
 from tests.workers.running import until
-from workers.executors import json_schema
+from workers.executors import json_schema, json_schema_checker
 from workers.executors.json_schema import SchemaChecks
 from workers.failures import Failure
 
@@ -179,11 +183,83 @@ async def test_a_checker_that_died_is_replaced() -> None:
     (checker,) = checkers()
     checker.kill()
 
-    with pytest.raises(Failure, match=r"internal: .* ended by itself"):
-        await checks.flaw("{}", None)
-
     assert await checks.flaw("{}", "1") is None
     await checks.close()
+
+
+async def test_a_check_that_ends_a_new_process_too_is_blamed_on_the_schema(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "dies.py"
+    program.write_text("print('ready', flush=True)\ninput()\n")
+    monkeypatch.setattr(json_schema, "_CHECKER", str(program))
+    checks = SchemaChecks()
+
+    with pytest.raises(Failure, match="takes too much memory") as raised:
+        await checks.flaw("{}", "1")
+
+    assert raised.value.category == "invalid_input"
+    assert checkers() == []
+
+
+async def test_an_answer_that_is_there_is_checked_though_the_time_of_its_provider_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with chat_with_provider(content('{"lines": []}')) as (chat, _):
+        checked = chat._schemas.flaw
+
+        async def slow(schema: str, content: str | None) -> str | None:
+            if content is not None:
+                await anyio.sleep(1.1)
+            return await checked(schema, content)
+
+        await checked(json.dumps(LINES), None)
+        monkeypatch.setattr(chat._schemas, "flaw", slow)
+        outcome = await chat(asking_for(LINES)._replace(timeout_seconds=1))
+
+    assert result_of(outcome)["content"] == '{"lines": []}'
+
+
+def test_a_check_that_lacks_memory_says_nothing_of_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(_schema: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(json_schema_checker, "validator_of", exhausted)
+
+    with pytest.raises(MemoryError):
+        json_schema_checker.check(b"{}", None)
+
+
+def test_only_small_schemas_are_kept() -> None:
+    json_schema_checker.kept_validator.cache_clear()
+
+    for number in range(3):
+        json_schema_checker.validator_of(json.dumps({"title": f"{number}" * json_schema_checker.MAX_KEPT}).encode())
+    json_schema_checker.validator_of(b"{}")
+
+    assert json_schema_checker.kept_validator.cache_info().currsize == 1
+
+
+def test_content_that_is_nested_too_deeply_is_the_flaw_and_not_its_schema() -> None:
+    tree = b'{"type": "array", "items": {"$ref": "#"}}'
+
+    flaw_of, _ = json_schema_checker.check(tree, b"[" * 5000 + b"]" * 5000)
+
+    assert flaw_of == "content"
+
+
+def test_a_check_that_nobody_stops_ends_its_process() -> None:
+    program = "from workers.executors import json_schema_checker as it; it.MOST_SECONDS = 1; it.main()"
+    schema = json.dumps(BOMB).encode()
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        input=f"{len(schema)} {len(BOMBED)}\n".encode() + schema + BOMBED.encode(),
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (-signal.SIGALRM, b"ready\n")
 
 
 def checkers() -> list[psutil.Process]:

@@ -63,12 +63,8 @@ class Chat:
 
     async def __call__(self, job: "Job") -> Outcome:
         """The outcome of one call of the provider. Raises `Failure`, free of the API key."""
-        # A deadline for all of it: the client's own timeouts are for each read.
-        limit = job.timeout_seconds or self._timeout.total_seconds()
         try:
-            with anyio.move_on_after(limit):
-                return await self._execute(job)
-            raise Failure("timeout", f"the provider did not answer within {limit:g} s")  # noqa: TRY301 - made presentable here
+            return await self._execute(job)
         except Failure as failure:
             secrets = [self._api_key] if self._api_key else []
             raise failure.presentable(secrets) from failure.__cause__
@@ -76,14 +72,21 @@ class Chat:
     async def _execute(self, job: "Job") -> Outcome:
         request = chat_request(input_of(job))
         schema = schema_of(request)
-        if schema is not None:
-            # Before the call: nobody shall pay for an answer that nothing can be checked against.
-            await self._schemas.flaw(schema, None)
-        started = time.monotonic()
         headers = {"traceparent": job.traceparent} if fits_header(job.traceparent) else {}
-        body = await self._client.complete(self._model, request, headers=headers)
-        duration_ms = round((time.monotonic() - started) * 1000)
+        # One deadline: the client's own timeouts are for each read.
+        limit = job.timeout_seconds or self._timeout.total_seconds()
+        body = None
+        with anyio.move_on_after(limit):
+            if schema is not None:
+                # Before the call: nobody shall pay for an answer that nothing can be checked against.
+                await self._schemas.flaw(schema, None)
+            started = time.monotonic()
+            body = await self._client.complete(self._model, request, headers=headers)
+            duration_ms = round((time.monotonic() - started) * 1000)
+        if body is None:
+            raise Failure("timeout", f"the provider did not answer within {limit:g} s")
 
+        # The deadline is the provider's: what it has answered is paid for, and may wait for its turn to be checked.
         answer = Answer.parse(body, json_wanted=wants_json(request))
         if schema is not None and answer.content is not None and not answer.tool_calls:
             await self._check(answer, schema, answer.content)

@@ -14,11 +14,13 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from workers.failures import Failure
 
 # More than any schema needs that was written to be met.
-CHECK_SECONDS: Final = 10.0
+CHECK_SECONDS: Final = 5.0
 START_SECONDS: Final = 60.0
 
 _CHECKER: Final = str(Path(__file__).with_name("json_schema_checker.py"))
 _LONGEST_ANSWER: Final = 64 * 1024
+# What a pipe to a process that has ended raises.
+_ENDED: Final = (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead)
 _FIELD: Final = "input.response_format.json_schema.schema"
 
 
@@ -48,19 +50,22 @@ class SchemaChecks:
         return answer["flaw"]
 
     async def _answer(self, schema: bytes, content: bytes | None) -> dict[str, str | None]:
-        try:
-            checker = self._checker = self._checker or await _start()
-            with anyio.move_on_after(CHECK_SECONDS):
-                return await _ask(checker, schema, content)
-        except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead):
-            await self.close()
-            raise Failure("internal", "the process that checks schemas ended by itself") from None
-        except BaseException:
-            # Cancelled or broken: what it would say next is no answer to the next question.
-            await self.close()
-            raise
-        await self.close()
-        return {"flaw_of": "schema", "flaw": f"the check took longer than {CHECK_SECONDS:g} s"}
+        for _ in range(2):
+            try:
+                checker = self._checker = self._checker or await _start()
+                with anyio.move_on_after(CHECK_SECONDS):
+                    return await _ask(checker, schema, content)
+            except _ENDED:
+                # Perhaps before it was asked, or for memory that earlier schemas hold: a new one shall tell.
+                await self.close()
+            except BaseException:
+                # Cancelled or broken: what it would say next is no answer to the next question.
+                await self.close()
+                raise
+            else:
+                await self.close()
+                return {"flaw_of": "schema", "flaw": f"the check took longer than {CHECK_SECONDS:g} s"}
+        return {"flaw_of": "schema", "flaw": "the check takes too much memory"}
 
     async def close(self) -> None:
         """End the process."""

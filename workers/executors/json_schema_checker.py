@@ -6,11 +6,13 @@ stands alone: it imports nothing of ours.
 
 It says `ready`, then answers requests one by one until its input ends. A request is a line `SCHEMA CONTENT` with two
 sizes in bytes, then so many bytes of a schema and of what is to fit it, both JSON; without content its size is -1. The
-answer is a line of JSON, `{"flaw_of": "schema" | "content" | null, "flaw": …}`.
+answer is a line of JSON, `{"flaw_of": "schema" | "content" | null, "flaw": …}`. When its memory does not suffice, or a
+check takes so long that nobody can be waiting for it, it ends without an answer.
 """
 
 import json
 import resource
+import signal
 import sys
 from functools import lru_cache
 from itertools import islice
@@ -28,14 +30,22 @@ MEMORY: Final = 1024**3
 MAX_FRAMES: Final = 4_000
 MAX_ERRORS: Final = 20  # are compared for the one that says most
 MAX_SAID: Final = 500
+# Longer than anybody waits for a check.
+MOST_SECONDS: Final = 15
+# A validator takes many times the memory of its text, and large schemas are rare.
+MAX_KEPT: Final = 64 * 1024
 
 # Any of these shows a schema that refers to itself without end.
 SAMPLES: Final[tuple[object, ...]] = ({}, [], "", 0, None)
 
 
-@lru_cache(maxsize=64)
 def validator_of(text: bytes) -> Any:  # noqa: ANN401 - jsonschema has no types
-    """A validator for the schema. Raises whatever a bad one makes it raise."""
+    """A validator for the schema, kept for the next time if it is small. Raises whatever a bad one makes it raise."""
+    return kept_validator(text) if len(text) <= MAX_KEPT else new_validator(text)
+
+
+def new_validator(text: bytes) -> Any:  # noqa: ANN401 - as above
+    """What `validator_of` says."""
     schema = json.loads(text)
     dialect = validator_for(schema, default=Draft202012Validator)
     dialect.check_schema(schema)
@@ -46,6 +56,9 @@ def validator_of(text: bytes) -> Any:  # noqa: ANN401 - jsonschema has no types
     for sample in SAMPLES:
         next(validator.iter_errors(sample), None)
     return validator
+
+
+kept_validator: Final = lru_cache(maxsize=64)(new_validator)
 
 
 def resolve_references(root: Resource[Any]) -> None:
@@ -60,12 +73,23 @@ def resolve_references(root: Resource[Any]) -> None:
 
 
 def check(schema: bytes, content: bytes | None) -> tuple[str | None, str | None]:
-    """What is at fault, `schema` or `content`, and why; None and None if all is well."""
+    """What is at fault, `schema` or `content`, and why; None and None if all is well. Raises MemoryError."""
     try:
         validator = validator_of(schema)
-        errors = () if content is None else islice(validator.iter_errors(json.loads(content)), MAX_ERRORS)
-        error = best_match(errors)
+    except MemoryError:
+        raise
     except Exception as bad:  # noqa: BLE001 - jsonschema raises anything at a schema that its metaschema lets pass
+        return "schema", flaw_of_schema(bad)[:MAX_SAID]
+    if content is None:
+        return None, None
+    try:
+        error = best_match(islice(validator.iter_errors(json.loads(content)), MAX_ERRORS))
+    except MemoryError:
+        raise
+    except (RecursionError, ValueError) as bad:
+        # The samples of all kinds went through the same schema: it is what is new.
+        return "content", f"it cannot be checked: {bad}"[:MAX_SAID]
+    except Exception as bad:  # noqa: BLE001 - as above
         return "schema", flaw_of_schema(bad)[:MAX_SAID]
     return ("content", told(error)) if error else (None, None)
 
@@ -79,8 +103,6 @@ def flaw_of_schema(bad: Exception) -> str:
             return f"it refers to {bad.ref}, which it does not have"
         case RecursionError():
             return "it refers to itself without end, or is nested too deeply"
-        case MemoryError():
-            return "it takes too much memory"
         case _:
             return f"it cannot be applied: {type(bad).__name__}: {bad}"
 
@@ -101,7 +123,10 @@ def main() -> None:
         of_schema, of_content = map(int, line.split())
         schema = requests.read(of_schema)
         content = requests.read(of_content) if of_content >= 0 else None
+        # By default it kills, also within a regular expression, and when nobody is left who would.
+        signal.alarm(MOST_SECONDS)
         flaw_of, flaw = check(schema, content)
+        signal.alarm(0)
         answers.write(json.dumps({"flaw_of": flaw_of, "flaw": flaw}).encode() + b"\n")
         answers.flush()
 
