@@ -5,9 +5,22 @@ stable
 set search_path = ''
 as $$
 declare
-    kept jsonb := nullif(current_setting('aiserv.cursor', true), '')::jsonb;
+    setting text := nullif(current_setting('aiserv.cursor', true), '');
+    kept    jsonb;
 begin
-    return case when (kept ->> 'until')::timestamptz > clock_timestamp() then kept end;
+    if setting is null then
+        return null;
+    end if;
+    -- Whoever has the session may write into it what they like: no cursor lasts longer, and what is none counts as none.
+    begin
+        kept := setting::jsonb;
+        return case
+            when (kept ->> 'until')::timestamptz between clock_timestamp() and clock_timestamp() + interval '5 seconds' then kept
+        end;
+    exception
+        when data_exception then
+            return null;
+    end;
 end;
 $$;
 

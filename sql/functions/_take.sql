@@ -16,6 +16,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+    begun  jsonb := _take.cursor -> 'lanes';
     lanes  aiserv._lane[];
     places tid[];
 begin
@@ -24,13 +25,21 @@ begin
             owner.model_profile, owner.task_type, owner.owner_service,
             coalesce((spot.place ->> 0)::timestamptz, '-infinity'), coalesce((spot.place ->> 1)::uuid, aiserv._lowest_id('epoch'))
         )::aiserv._lane
-        from aiserv._owners(_take.model_profiles, _take.task_types, _take.level) as owner
+        from (
+            select asked.model_profile, asked.task_type, asked.owner_service
+            from aiserv._owners(_take.model_profiles, _take.task_types, _take.level) as asked
+            where claimer.owner_service is null
+            union all
+            -- Of one owner: no look at the others.
+            select queue.model_profile, queue.task_type, claimer.owner_service
+            from unnest(_take.model_profiles, _take.task_types) as queue(model_profile, task_type)
+            where claimer.owner_service is not null
+        ) as owner
         cross join lateral (
-            select _take.cursor -> 'lanes' -> jsonb_build_array(
+            select begun -> jsonb_build_array(
                 owner.model_profile, owner.task_type, _take.level, owner.owner_service
             )::text as place
         ) as spot
-        where claimer.owner_service is null or owner.owner_service = claimer.owner_service
     );
 
     _take.pages := aiserv._ready_pages();

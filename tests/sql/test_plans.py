@@ -197,3 +197,38 @@ def test_a_job_given_back_is_found_before_the_cursor(crowded: Db) -> None:
 
     # A claim that comes back short has looked everywhere.
     assert len(claim(crowded, 1000, task_types=["chat"], model_profiles=["qwen"])) == 1000
+
+
+def test_the_jobs_of_one_owner_are_found_without_a_look_at_the_other_owners(db: Db) -> None:
+    create_many(db, [{"owner_service": f"owner-{number}", "priority": number % 2} for number in range(2_000)])
+    create_many(db, [{}] * 10)
+
+    cost = pages(db, ONE_PAIR.removesuffix(")") + ", owner_service => 'telephony')")
+
+    assert cost < 2_000
+
+
+@pytest.mark.parametrize("remaining", ["-1 second", "1 hour"])
+def test_a_cursor_holds_for_no_longer_than_its_five_seconds(db: Db, remaining: str) -> None:
+    jobs = create_many(db, [{}] * 4)
+    db.execute("select aiserv._move_cursor(null, array[%s])", [jobs[1]["id"]])
+    assert claim(db)[0]["id"] == jobs[2]["id"]
+
+    db.execute(
+        """
+        select set_config('aiserv.cursor', jsonb_set(
+            current_setting('aiserv.cursor')::jsonb, '{until}', to_jsonb(clock_timestamp() + %s::interval)
+        )::text, false)
+        """,
+        [remaining],
+    )
+
+    assert claim(db)[0]["id"] == jobs[0]["id"]
+
+
+@pytest.mark.parametrize("nonsense", ["x", "5", '{"until": "x"}'])
+def test_what_is_no_cursor_keeps_nobody_from_claiming(db: Db, nonsense: str) -> None:
+    job = create(db)
+    db.execute("select set_config('aiserv.cursor', %s, false)", [nonsense])
+
+    assert claim(db)[0]["id"] == job["id"]
