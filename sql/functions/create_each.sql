@@ -42,6 +42,6 @@ $$;
 comment on function aiserv.create_each is
 'Store many jobs in one transaction, each for itself, and return in input order what became of each: the job as create_job
 returns it and whether it is new, or the code, message, detail and hint of its refusal. jobs is a JSON array of objects with the
-parameters of create_job. Items are refused with 55P03 when another transaction holds an idempotency key of theirs for longer than patience: create
-them one by one, with more of it.
+parameters of create_job. An item is refused with 55P03 when another transaction holds its idempotency key for longer than
+patience: create it alone, or with more of it.
 Raises JV400 (jobs is no array).';

@@ -86,17 +86,30 @@ def test_a_key_makes_one_job_and_a_different_body_fails_alone(db: Db) -> None:
     assert len(call(db, "list_jobs")) == 3
 
 
-def test_a_key_that_another_transaction_holds_keeps_nobody_waiting(db: Db, connect: Connect) -> None:
+def test_a_key_that_another_transaction_holds_keeps_nobody_waiting_and_sends_nobody_else_away(
+    db: Db, connect: Connect
+) -> None:
     other, watcher, impatient = connect(), connect(), connect(options="-c lock_timeout=5s")
+    first = create(db, idempotency_key="known")
     with other.transaction():
         held = create(other, idempotency_key="held")
 
-        together = create_each(impatient, {"idempotency_key": "held"}, {}, {"idempotency_key": "free"})
+        together = create_each(
+            impatient,
+            {"idempotency_key": "known", "priority": 1},
+            {"idempotency_key": "held"},
+            {},
+            {"idempotency_key": "free"},
+            {"idempotency_key": "held"},
+            {"idempotency_key": "free"},
+            {"idempotency_key": "known"},
+        )
         impatiently = create_each(impatient, {"idempotency_key": "held"})
         patiently = in_background(lambda: create_each(db, {"idempotency_key": "held"}, patience="1 min"))
         wait_until_blocked(watcher, db)
 
-    assert outcomes(together) == ["55P03", "new", "55P03"]
+    assert outcomes(together) == ["JK422", "55P03", "new", "new", "55P03", "known", "known"]
+    assert (together[5]["id"], together[6]["id"]) == (together[3]["id"], first["id"])
     assert outcomes(impatiently) == ["55P03"]
     (known,) = patiently.result()
     assert (known["id"], known["is_new"]) == (held["id"], False)
