@@ -12,6 +12,9 @@ declare
     shared aiserv._new_job;
     items  aiserv._new_job[];
 begin
+    if json_typeof(base) <> 'object' then
+        raise exception using errcode = 'JV400', message = 'defaults: must be an object';
+    end if;
     begin
         shared := json_populate_record(null::aiserv._new_job, base);
         shared.input := null;
@@ -55,7 +58,11 @@ begin
     -- Something is wrong: one by one, to say with which.
     return array(
         select aiserv._parse_new_job(
-            case when _new_jobs.defaults is null then item.value else aiserv.merge_jobs(base, item.value) end, item.ordinality
+            case
+                when _new_jobs.defaults is not null and json_typeof(item.value) = 'object' then aiserv.merge_jobs(base, item.value)
+                else item.value
+            end,
+            item.ordinality
         )
         from json_array_elements(_new_jobs.jobs) with ordinality as item
         order by item.ordinality

@@ -8,6 +8,7 @@ set search_path = ''
 as $$
 declare
     number  integer := json_array_length(_parse_each.jobs);
+    item    record;
     unsound record;
 begin
     refused := array_fill(null::aiserv._refusal, array[number]);
@@ -16,12 +17,12 @@ begin
     exception
         when sqlstate 'JV400' then
             items := array_fill(null::aiserv._new_job, array[number]);
-            for place in 1..number loop
+            for item in select part.value, part.ordinality as place from json_array_elements(_parse_each.jobs) with ordinality as part loop
                 begin
-                    items[place] := aiserv._parse_new_job(_parse_each.jobs -> place - 1, place);
+                    items[item.place] := aiserv._parse_new_job(item.value, item.place);
                 exception
                     when sqlstate 'JV400' then
-                        refused[place] := ('JV400', regexp_replace(sqlerrm, '^jobs\[\d+\](\.|: )', ''), null, null);
+                        refused[item.place] := ('JV400', regexp_replace(sqlerrm, '^jobs\[\d+\](\.|: )', ''), null, null);
                 end;
             end loop;
     end;

@@ -34,7 +34,7 @@ begin
     -- A job may be released or promoted between two statements of a pass: who is left without a reason gets another.
     for pass in 1..10 loop
         cancelled := cancelled || aiserv._cancel(matching, cancel_jobs.reason, filter.status);
-        filter.id := array(select missed.id from unnest(matching) as missed(id) where missed.id <> all(cancelled));
+        filter.id := array(select unnest(matching) except select unnest(cancelled));
         exit when filter.id = '{}';
         matching := aiserv._matching_ids(filter, null, 'oldest', null);
         exit when matching = '{}';

@@ -47,8 +47,11 @@ begin
             'Raise max_connections, or lower DATABASE_POOL_SIZE of servers and workers.'
         from (
             select
-                (select count(*) from pg_catalog.pg_stat_activity as activity where activity.backend_type = 'client backend'),
+                -- Those of others too, which pg_stat_activity hides from most roles.
+                (select sum(database.numbackends) from pg_catalog.pg_stat_database as database),
                 current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+                -- Since PostgreSQL 16.
+                - coalesce(current_setting('reserved_connections', true)::integer, 0)
         ) as used(number, available)
     ) as seen(topic, wrong, severity, detail, advice);
 end;

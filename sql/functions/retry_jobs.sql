@@ -33,7 +33,7 @@ begin
     -- A job may be recovered and claimed again, or fail, while a pass waits for its lease: who is left without a reason gets another.
     for pass in 1..10 loop
         retried := retried || aiserv._retry(matching, filter.status);
-        filter.id := array(select missed.id from unnest(matching) as missed(id) where missed.id <> all(retried));
+        filter.id := array(select unnest(matching) except select unnest(retried));
         exit when filter.id = '{}';
         matching := aiserv._matching_ids(filter, null, 'oldest', null);
         exit when matching = '{}';

@@ -21,10 +21,12 @@ from (
     where ready.run_at < clock_timestamp() - interval '1 minute'
       and not exists (
         select
-        from aiserv.workers as worker
-        where worker.state = 'live'
+        -- As _is_served has it, which readers may not execute.
+        from aiserv.worker as worker
+        where worker.last_seen_at > clock_timestamp() - interval '75 seconds'
           and (worker.model_profiles = '{}' or ready.model_profile = any(worker.model_profiles))
           and (worker.task_types = '{}' or ready.task_type = any(worker.task_types))
+          and (worker.queues -> ready.model_profile ? ready.task_type) is not false
       )
 ) as stuck
 join aiserv.jobs as job on job.id = stuck.job_id;

@@ -190,6 +190,21 @@ def test_a_batch_has_1_to_100000_jobs_and_an_id_of_its_own(db: Db) -> None:
     assert refusal(db, "create_jobs", jobs=good, batch_id=batch).sqlstate == "JV400"
 
 
+@pytest.mark.parametrize(
+    ("jobs", "defaults", "says"),
+    [
+        ("[null]", '{"priority": 1}', "jobs[0]: must be an object"),
+        ("[[1]]", '{"priority": 1}', "jobs[0]: must be an object"),
+        ("[{}]", "[]", "defaults: must be an object"),
+        ("[{}]", "3", "defaults: must be an object"),
+    ],
+)
+def test_what_is_no_object_is_named(db: Db, jobs: str, defaults: str, says: str) -> None:
+    refused = refusal(db, "create_jobs", jobs=jobs, defaults=defaults)
+
+    assert (refused.sqlstate, refused.diag.message_primary) == ("JV400", says)
+
+
 def test_items_go_over_defaults_and_inputs_merge_by_their_top_level_keys(db: Db) -> None:
     defaults = {
         "owner_service": "a",

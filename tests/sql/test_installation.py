@@ -100,6 +100,8 @@ def test_connections_must_not_run_out(db: Db, connect: Connect) -> None:
         connect()
 
     assert finding(db, "connections")[0] == "warning"
+    # Who may not see the sessions of others counts them all the same.
+    assert finding(connect(options="-c role=aiserv_service"), "connections")[0] == "warning"
 
 
 def test_an_old_transaction_is_named(db: Db, connect: Connect) -> None:
