@@ -1,8 +1,9 @@
 """Group commit: what arrives while a statement is in flight travels together in the next one."""
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import anyio
 
@@ -18,14 +19,11 @@ MOST_ITEMS: Final = 200
 MOST_CHARACTERS: Final = 4 * 1024 * 1024
 
 
-class _Member(Generic[Item, Outcome]):
-    """An item on its way, and what became of it."""
+class _Member(NamedTuple, Generic[Item, Outcome]):
+    """An item on its way, and what becomes of it: anyio has no future, and an event and fields beside it cost more."""
 
-    def __init__(self, item: Item) -> None:
-        self.item = item
-        self.outcome: Outcome | None = None
-        self.error: Exception | None = None
-        self.settled = anyio.Event()
+    item: Item
+    outcome: asyncio.Future[Outcome | None]
 
 
 class Grouping(Generic[Item, Outcome]):
@@ -57,17 +55,10 @@ class Grouping(Generic[Item, Outcome]):
 
         A caller that is cancelled takes the item along if it has not left yet.
         """
-        member = _Member[Item, Outcome](item)
-        self._waiting.append(member)
+        outcome: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Member(item, outcome))
         self._wake()
-        try:
-            await member.settled.wait()
-        finally:
-            if not member.settled.is_set() and member in self._waiting:
-                self._waiting.remove(member)
-        if member.error is not None:
-            raise member.error
-        return member.outcome
+        return await outcome
 
     async def run(self) -> None:
         """Send what arrives, for ever."""
@@ -84,6 +75,9 @@ class Grouping(Generic[Item, Outcome]):
         group: list[_Member[Item, Outcome]] = []
         size = 0
         while self._waiting and len(group) < MOST_ITEMS:
+            if self._waiting[0].outcome.cancelled():
+                self._waiting.popleft()
+                continue
             size += self._size(self._waiting[0].item)
             if group and size > MOST_CHARACTERS:
                 break
@@ -103,8 +97,8 @@ class Grouping(Generic[Item, Outcome]):
                 return group
             behind = [] if alone or self._is_of_one(error) else list(self._waiting)
             for member in (*group, *behind):
-                member.error = error
-                member.settled.set()
+                if not member.outcome.done():
+                    member.outcome.set_exception(error)
             if behind:
                 self._waiting.clear()
             return []
@@ -112,7 +106,6 @@ class Grouping(Generic[Item, Outcome]):
         for member, outcome in zip(group, outcomes, strict=True):
             if outcome is None and not alone:
                 left.append(member)
-                continue
-            member.outcome = outcome
-            member.settled.set()
+            elif not member.outcome.done():
+                member.outcome.set_result(outcome)
         return left

@@ -61,13 +61,14 @@ class ServerMetrics(Metrics):
 
     def __init__(self) -> None:
         super().__init__()
-        self._requests = Histogram(
+        requests = Histogram(
             "aiserv_http_request_seconds",
             "Requests by route template.",
             ["route", "method", "status"],
             buckets=REQUEST_BUCKETS,
             registry=self.registry,
         )
+        self._requests_to = cache(requests.labels)
         self._unfenced = Counter(
             "aiserv_unfenced_settlements",
             "Settlements without an attempt: a late one could hit the attempt of a successor.",
@@ -77,7 +78,7 @@ class ServerMetrics(Metrics):
         self.registry.register(self._jobs)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        self._requests.labels(route, method, status).observe(seconds)
+        self._requests_to(route, method, status).observe(seconds)
 
     def settlement(self, *, fenced: bool) -> None:
         if not fenced:

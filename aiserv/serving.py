@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import anyio
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
@@ -71,7 +71,6 @@ async def serving(
     allow_many_connections()
     in_flight = _InFlight()
     application.middlewares.insert(0, in_flight.count)
-    application.middlewares.insert(1, _refuse_when_crowded)
     runner = _Runner(
         application,
         most_connections=most_connections or _spare_files(),
@@ -116,21 +115,11 @@ def problem_response(problem: Problem, request: web.BaseRequest) -> web.Response
     )
 
 
-@dataclass
-class _HeldBody:
-    """A body that its client holds back until it is told to continue: RFC 9110, section 10.1.1."""
-
-    is_held: bool = True
-
-
-_HELD: Final = web.RequestKey("held", _HeldBody)
-
-
 async def ask_for_body(request: web.Request) -> None:
     """Tell the client to send its body, if it waits for that: then nobody sends what would be refused by its head."""
-    held = request.get(_HELD)
-    if held is not None and held.is_held:
-        held.is_held = False
+    protocol = request.protocol
+    if isinstance(protocol, _RequestHandler) and protocol.is_body_held:
+        protocol.is_body_held = False
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # nothing of the answer has been sent
 
@@ -146,7 +135,7 @@ class _InFlight:
     async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self._count += 1
         try:
-            return await handler(request)
+            return _too_many(request) if _is_crowded(request) else await handler(request)
         finally:
             self._count -= 1
             if self._count == 0:
@@ -164,24 +153,27 @@ def _spare_files() -> int:
     return min(max(files - KEPT_FILES, files // 2), MOST_CONNECTIONS)
 
 
-@web.middleware
-async def _refuse_when_crowded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if isinstance(request.protocol, _RequestHandler) and request.protocol.is_extra and request.path not in PROBES:
-        response = problem_response(unavailable("too many connections"), request)
-        response.force_close()
-        return response
-    return await handler(request)
+def _is_crowded(request: web.Request) -> bool:
+    return isinstance(request.protocol, _RequestHandler) and request.protocol.is_extra and request.path not in PROBES
+
+
+def _too_many(request: web.Request) -> web.Response:
+    response = problem_response(unavailable("too many connections"), request)
+    response.force_close()
+    return response
 
 
 class _RequestHandler(web.RequestHandler):
     """Answers what aiohttp's parser refuses as a problem, too: that happens below all middlewares.
 
-    `is_extra` says that it came when all connections were in use.
+    `is_extra` says that it came when all connections were in use; `is_body_held`, that the client holds back the body
+    of its request until it is told to continue: RFC 9110, section 10.1.1.
     """
 
-    __slots__ = ("is_extra",)
+    __slots__ = ("is_body_held", "is_extra")
 
     is_extra: bool
+    is_body_held: bool
 
     @property
     def is_idle(self) -> bool:
@@ -205,18 +197,17 @@ class _RequestHandler(web.RequestHandler):
         response.force_close()
         return response
 
-    async def finish_response(
+    def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         # What aiohttp refuses before the middlewares, as an expectation that nobody can meet.
         if isinstance(resp, HTTPException):
             resp = problem_response(Problem("invalid_request", resp.text or resp.reason), request)
-        held = request.get(_HELD)
-        if held is not None and held.is_held:
+        if self.is_body_held:
             # Nothing to read away for; and whether the body follows all the same, nobody knows.
             self._lingering_time = 0.0
             resp.force_close()
-        return await super().finish_response(request, resp, start_time)
+        return super().finish_response(request, resp, start_time)
 
 
 class _Server(web.Server):
@@ -227,6 +218,7 @@ class _Server(web.Server):
     def __call__(self) -> _RequestHandler:
         handler = _RequestHandler(self, loop=self._loop, **self._kwargs)
         handler.is_extra = False
+        handler.is_body_held = False
         return handler
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
@@ -260,17 +252,21 @@ class _Runner(web.AppRunner):
         # aiohttp has no public way to choose the class of request handlers.
         server = await super()._make_server()
 
-        def make_request(message: RawRequestMessage, *arguments: Any) -> web.BaseRequest:  # noqa: ANN401 - aiohttp's own
+        def make_request(
+            message: RawRequestMessage,
+            payload: StreamReader,
+            protocol: web.RequestHandler,
+            *arguments: Any,  # noqa: ANN401 - aiohttp's own
+        ) -> web.BaseRequest:
             # Left to itself aiohttp says "continue" before it asks anybody, to unknown paths, too.
             expects = message.headers.get("Expect", "").lower() == "100-continue"
             if expects:
                 headers = CIMultiDict(message.headers)
                 headers.popall("Expect")
                 message = message._replace(headers=CIMultiDictProxy(headers))
-            request = server.request_factory(message, *arguments)
-            if expects and request.version >= HttpVersion11:
-                request[_HELD] = _HeldBody()
-            return request
+            if isinstance(protocol, _RequestHandler):
+                protocol.is_body_held = expects and message.version >= HttpVersion11
+            return server.request_factory(message, payload, protocol, *arguments)
 
         made = _Server(server.request_handler, request_factory=make_request, **self._kwargs)
         made.most_connections = self._most_connections

@@ -1,6 +1,7 @@
 """What handlers answer with: JSON that PostgreSQL has rendered already."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 from uuid import UUID
 
 from aiohttp import web
@@ -9,15 +10,12 @@ from aiohttp.abc import AbstractStreamWriter
 from aiserv.api.preconditions import has_version
 from aiserv.queries.base import ShownJob
 
+JSON_HEADERS: Final = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+
 
 def json_response(body: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """An answer whose body is JSON text; nobody else's cache may keep it."""
-    return web.Response(
-        text=body,
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )
+    return web.Response(body=body.encode(), status=status, headers={**JSON_HEADERS, **(headers or {})})
 
 
 def job_response(shown: ShownJob, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -46,7 +44,7 @@ class HandedOver(web.Response):
     """JSON that hands something over: `take_back` runs if the client is gone before it is written."""
 
     def __init__(self, body: str, take_back: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(text=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+        super().__init__(body=body.encode(), headers=JSON_HEADERS)
         self._take_back = take_back
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:

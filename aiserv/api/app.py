@@ -9,7 +9,6 @@ from typing import Final
 
 import anyio
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from aiserv.api.app_keys import (
     CLAIM_LEASE,
@@ -24,10 +23,9 @@ from aiserv.api.app_keys import (
     METRICS,
     PROVIDERS,
 )
-from aiserv.api.auth import is_api, own_jobs_only, require_token
 from aiserv.api.event_log import Events
 from aiserv.api.finished import FinishedJobs
-from aiserv.api.middlewares import compressed, measured, problems, request_ids, show_request_id, text_targets
+from aiserv.api.middlewares import Reception
 from aiserv.api.openapi import document_routes
 from aiserv.api.routes import TABLE
 from aiserv.api.routing import Scopes
@@ -37,7 +35,6 @@ from aiserv.database import Database
 from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics
 from aiserv.probes import database_readiness, probe_routes
-from aiserv.problems import unavailable
 from aiserv.providers_status import ProvidersStatus
 from aiserv.serving import USUAL_DEADLINES, Deadlines
 from aiserv.tokens import Tokens
@@ -101,20 +98,11 @@ class Server:
         self.events.hear(payload)
 
     def application(self) -> web.Application:
+        reception = Reception(self.metrics, self.tokens, Scopes(TABLE), lambda: self.stopping)
         app = web.Application(
-            middlewares=[
-                request_ids,
-                measured,
-                compressed,
-                problems,
-                require_token(self.tokens, Scopes(TABLE)),
-                text_targets,
-                self._refuse_when_stopping,
-                own_jobs_only,
-            ],
+            middlewares=[reception.receive],
             client_max_size=self.max_body,
         )
-        app.on_response_prepare.append(show_request_id)
         app[DATABASE] = self.database
         app[CREATES] = self.creates
         app[FINISHED] = self.finished
@@ -134,12 +122,6 @@ class Server:
     async def readiness(self) -> str | None:
         """Why requests cannot be served, or None."""
         return "the server is stopping" if self.stopping else await database_readiness(self.probe_database)
-
-    @web.middleware
-    async def _refuse_when_stopping(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self.stopping and is_api(request):
-            raise unavailable("the server is stopping")
-        return await handler(request)
 
     async def _refresh(self) -> None:
         """Bring the gauges of the tables up to date, unless they are fresh; without a database they stay."""

@@ -6,6 +6,7 @@ from aiserv.api.app_keys import EVENTS
 from aiserv.api.requests import query
 from aiserv.api.routing import Routes
 from aiserv.filters import WatchEvents
+from aiserv.serving import REQUEST_ID
 
 routes = Routes()
 
@@ -16,7 +17,12 @@ async def watch_events(request: web.Request) -> web.StreamResponse:
     watched = query(WatchEvents, request)
     events = request.app[EVENTS]
     response = web.StreamResponse(
-        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+            "X-Request-Id": request[REQUEST_ID],
+        }
     )
     position = events.position(request.headers.get("Last-Event-ID"))
     await response.prepare(request)

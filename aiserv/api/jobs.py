@@ -65,7 +65,7 @@ def with_headers(job: CreateJob, request: web.Request) -> CreateJob:
     # A header that is no trace context is ignored: https://www.w3.org/TR/trace-context/#traceparent-header
     if trace is not None and job.traceparent is None and is_traceparent(trace):
         given["traceparent"] = trace
-    return job.model_copy(update=given)
+    return job.model_copy(update=given) if given else job
 
 
 @routes.add("GET", "/api/v1/jobs", "read", {200: JobPage}, query=ListJobs)

@@ -46,7 +46,7 @@ def read_text(text: str, what: str = "the body") -> Any:  # noqa: ANN401 - JSON
     """The value that a JSON text stands for; `what` it is, for the problem that is raised otherwise."""
     _check_depth(text, what)
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_int=_integer)
+        value = _DECODER.decode(text)
     except ValueError as error:
         raise Problem("invalid_json", f"{what} is not valid JSON: {error}") from None
     _check_escapes(text, what)
@@ -82,6 +82,10 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= MAX_DIGITS else float("inf")
+
+
+# Made once: json.loads makes one for each call that has options.
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant, parse_int=_integer)
 
 
 def _check_depth(text: str, what: str) -> None:

@@ -1,11 +1,12 @@
 """What happens to every request: an id, a measurement, and a problem for whatever goes wrong."""
 
 import logging
+import os
 import re
 import time
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote_to_bytes
-from uuid import uuid4
 
 from aiohttp import HttpVersion10, web
 from aiohttp.http_exceptions import BadHttpMessage
@@ -13,9 +14,12 @@ from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 from aiohttp.web_protocol import RequestPayloadError
 
-from aiserv.api.app_keys import METRICS
-from aiserv.problems import Problem, database_problem
+from aiserv.api.auth import check_token, is_api, refuse_jobs_of_others
+from aiserv.api.routing import Scopes
+from aiserv.metrics import ServerMetrics
+from aiserv.problems import Problem, database_problem, unavailable
 from aiserv.serving import REQUEST_ID, problem_response
+from aiserv.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -33,49 +37,74 @@ HTTP_CODES: Final = {
 }
 
 
-@web.middleware
-async def request_ids(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every request an id, the client's own if it is one, and answer with it."""
-    given = request.headers.get("X-Request-Id", "")
-    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-    return await handler(request)
+class Reception:
+    """What happens to every request: an id, a token, a measurement, and a problem for whatever goes wrong.
+
+    One middleware and not one for each of these: every frame between aiohttp and the handler costs every request.
+    """
+
+    def __init__(self, metrics: ServerMetrics, tokens: Tokens, scopes: Scopes, is_stopping: Callable[[], bool]) -> None:
+        self._metrics = metrics
+        self._tokens = tokens
+        self._scopes = scopes
+        self._is_stopping = is_stopping
+
+    @web.middleware
+    async def receive(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer the request, and every error, of whatever origin, as a problem."""
+        started = time.monotonic()
+        request_id = request[REQUEST_ID] = _request_id(request)
+        try:
+            owner = self._checked_owner(request)
+            if owner is not None:
+                await refuse_jobs_of_others(request, owner)
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem and the log the rest
+            response = problem_response(problem_of(error, request_id), request)
+        # A stream that its handler began has sent its headers.
+        if not response.prepared:
+            response.headers["X-Request-Id"] = request_id
+            _compress(request, response)
+        # By its route, never by its path: paths have no end.
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource else "unknown"
+        self._metrics.request(route, request.method, response.status, time.monotonic() - started)
+        return response
+
+    def _checked_owner(self, request: web.Request) -> str | None:
+        """The owner that the request's token is bound to, if it is. Raises Problem for what nobody is to answer."""
+        if not is_api(request):
+            _check_target(request)
+            return None
+        caller = check_token(request, self._tokens, self._scopes)
+        _check_target(request)
+        if self._is_stopping():
+            raise unavailable("the server is stopping")
+        return caller.owner
 
 
-async def show_request_id(request: web.Request, response: web.StreamResponse) -> None:
-    """Answer with the id, also when the answer is a stream that its handler begins."""
-    if REQUEST_ID in request:
-        response.headers["X-Request-Id"] = request[REQUEST_ID]
+def _request_id(request: web.Request) -> str:
+    """The client's own id of the request if it is one, else a new one."""
+    given = request.headers.get("X-Request-Id")
+    return given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
-@web.middleware
-async def text_targets(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _check_target(request: web.Request) -> None:
     """Refuse what no later reader should have to think of: other versions, and targets that are no text."""
     if request.version < HttpVersion10:
         raise Problem("invalid_request", "HTTP/1.0 or newer is needed")
-    try:
-        target = unquote_to_bytes(request.raw_path.encode()).decode()
-    except UnicodeError:
-        raise Problem("invalid_request", "path and query must be UTF-8") from None
+    target = request.raw_path
+    if "%" in target or not target.isascii():
+        try:
+            target = unquote_to_bytes(target.encode()).decode()
+        except UnicodeError:
+            raise Problem("invalid_request", "path and query must be UTF-8") from None
     if "\0" in target:
         raise Problem("invalid_request", "path and query must not hold NUL")
-    return await handler(request)
 
 
-@web.middleware
-async def measured(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Measure every request by its route, never by its path: paths have no end."""
-    started = time.monotonic()
-    response = await handler(request)
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource else "unknown"
-    request.app[METRICS].request(route, request.method, response.status, time.monotonic() - started)
-    return response
-
-
-@web.middleware
-async def compressed(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _compress(request: web.Request, response: web.StreamResponse) -> None:
     """Compress what is worth it, for clients that take gzip; its ETag says so, as the bytes differ."""
-    response = await handler(request)
     is_worth_it = isinstance(response, web.Response) and (response.content_length or 0) >= LEAST_BYTES
     if is_worth_it and "Content-Encoding" not in response.headers:
         response.headers["Vary"] = "Accept-Encoding"
@@ -83,7 +112,6 @@ async def compressed(request: web.Request, handler: Handler) -> web.StreamRespon
             response.enable_compression(web.ContentCoding.gzip)
             if "ETag" in response.headers:
                 response.headers["ETag"] = f'{response.headers["ETag"][:-1]}-gzip"'
-    return response
 
 
 def _takes_gzip(request: web.Request) -> bool:
@@ -95,19 +123,10 @@ def _takes_gzip(request: web.Request) -> bool:
     return not re.fullmatch(r"0(\.0*)?", weights.get("gzip", weights.get("*", "0")))
 
 
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error, of whatever origin, as a problem."""
-    try:
-        return await handler(request)
-    except Problem as problem:
-        return problem_response(problem, request)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem and the log the rest
-        return problem_response(problem_of(error, request[REQUEST_ID]), request)
-
-
 def problem_of(error: Exception, request_id: str) -> Problem:
     """What an error means to a client; what it should not mean to anybody is logged."""
+    if isinstance(error, Problem):
+        return error
     if isinstance(error, HTTPException):
         return _aiohttp_problem(error)
     if isinstance(error, BadHttpMessage | RequestPayloadError | ConnectionError):

@@ -42,6 +42,8 @@ def _versions(header: str) -> list[tuple[str, bool]]:
 
 def patience(request: web.Request) -> tuple[timedelta, dict[str, str]]:
     """How long the answer may wait, and the header that says so if `Prefer` asked for it."""
+    if not request.query_string and "Prefer" not in request.headers:
+        return timedelta(0), {}
     wait = query(Waited, request).wait
     preferred = _WAIT.search(",".join(request.headers.getall("Prefer", [])))
     if wait is not None or preferred is None:

@@ -54,8 +54,8 @@ MUTANTS = [
     Mutant(
         "a caller that leaves takes others along",
         "aiserv/grouping.py",
-        "self._waiting.remove(member)",
-        "self._waiting.clear()",
+        "                self._waiting.popleft()\n                continue",
+        "                self._waiting.clear()\n                continue",
         "tests/test_grouping.py -k takes_its_item_along",
     ),
     Mutant(
