@@ -6,35 +6,35 @@ MUTANTS = [
     Mutant(
         "keys are reserved in the order of the batch",
         "sql/functions/_reserve_keys.sql",
-        "    select distinct on (item.owner_service, item.idempotency_key)\n"
-        "        item.owner_service,\n"
-        "        item.idempotency_key,\n"
-        "        _reserve_keys.job_ids[item.ordinality],\n"
-        "        aiserv._fingerprint(_reserve_keys.items[item.ordinality])\n"
-        "    from unnest(_reserve_keys.items) with ordinality as item\n"
-        "    where item.idempotency_key is not null\n"
-        "    order by item.owner_service, item.idempotency_key, item.ordinality\n",
-        "    select\n"
-        "        item.owner_service,\n"
-        "        item.idempotency_key,\n"
-        "        _reserve_keys.job_ids[item.ordinality],\n"
-        "        aiserv._fingerprint(_reserve_keys.items[item.ordinality])\n"
-        "    from unnest(_reserve_keys.items) with ordinality as item\n"
-        "    where item.idempotency_key is not null\n"
-        "    order by item.ordinality\n",
+        "        select distinct on (item.owner_service, item.idempotency_key)\n"
+        "            item.owner_service,\n"
+        "            item.idempotency_key,\n"
+        "            _reserve_keys.job_ids[item.ordinality],\n"
+        "            aiserv._fingerprint(_reserve_keys.items[item.ordinality])\n"
+        "        from unnest(_reserve_keys.items) with ordinality as item\n"
+        "        where item.idempotency_key is not null\n"
+        "        order by item.owner_service, item.idempotency_key, item.ordinality\n",
+        "        select\n"
+        "            item.owner_service,\n"
+        "            item.idempotency_key,\n"
+        "            _reserve_keys.job_ids[item.ordinality],\n"
+        "            aiserv._fingerprint(_reserve_keys.items[item.ordinality])\n"
+        "        from unnest(_reserve_keys.items) with ordinality as item\n"
+        "        where item.idempotency_key is not null\n"
+        "        order by item.ordinality\n",
         "tests/sql/test_races.py -k opposite_order",
     ),
     Mutant(
         "a key is read and then written",
         "sql/functions/_reserve_keys.sql",
-        "    order by item.owner_service, item.idempotency_key, item.ordinality\n"
-        "    on conflict on constraint idempotency_pkey do nothing;\n",
-        "      and not exists (\n"
-        "        select\n"
-        "        from aiserv.idempotency as known\n"
-        "        where known.owner_service = item.owner_service and known.idempotency_key = item.idempotency_key\n"
-        "    )\n"
-        "    order by item.owner_service, item.idempotency_key, item.ordinality;\n",
+        "        order by item.owner_service, item.idempotency_key, item.ordinality\n"
+        "        on conflict on constraint idempotency_pkey do nothing;\n",
+        "          and not exists (\n"
+        "            select\n"
+        "            from aiserv.idempotency as known\n"
+        "            where known.owner_service = item.owner_service and known.idempotency_key = item.idempotency_key\n"
+        "        )\n"
+        "        order by item.owner_service, item.idempotency_key, item.ordinality;\n",
         "tests/sql/test_races.py -k opposite_order",
     ),
     Mutant(

@@ -165,6 +165,26 @@ def test_a_key_is_free_again_once_its_job_is_pruned(db: Db) -> None:
     assert create(db, **KEY, priority=7)["id"] != job["id"]
 
 
+def test_a_key_that_is_pruned_while_its_batch_waits_for_another_one_makes_a_new_job(db: Db, connect: Connect) -> None:
+    keyed = [{"idempotency_key": "later"}, {"idempotency_key": "before"}]
+    old = create(db, **keyed[1])
+    call(db, "cancel_job", job_id=old["id"])
+    holder, waiter = connect(), connect()
+    holder.execute("begin")
+    # Keys are taken in their order: the batch has seen the key of the old job when it comes to this one.
+    held = create(holder, idempotency_key="later")
+
+    waiting = in_background(partial(create_many, waiter, keyed))
+    wait_until_blocked(db, waiter)
+    db.execute("select aiserv.prune_jobs(retention => '1 microsecond')")
+    holder.commit()
+
+    jobs = waiting.result()
+    assert jobs[0]["id"] == held["id"]
+    assert jobs[1]["id"] != old["id"]
+    assert [job["id"] for job in create_many(db, keyed)] == [job["id"] for job in jobs]
+
+
 WHOLE: dict[str, Any] = {"idempotency_key": "batch-1"}
 
 
