@@ -33,7 +33,7 @@ begin
         -- Where one of an owner found no room, no later one does.
         if not turned_off ? new.owner then
             begin
-                perform aiserv._check_room(let_in || new.owner);
+                perform aiserv._check_room(array[new.owner], let_in);
                 let_in := let_in || new.owner;
             exception
                 when sqlstate 'JQ429' then

@@ -131,7 +131,9 @@ def test_a_full_queue_refuses_those_that_find_no_room(db: Db) -> None:
     )
 
     assert outcomes(rows) == ["new", "new", "JQ429", "JQ429", "new", "JQ429", "known"]
-    assert rows[2]["message"].endswith("jobs of telephony wait, and no more than 2 may")
+    # Those that came in before it are counted, though nothing waited when the statement began.
+    assert rows[2]["message"] == "2 jobs of telephony wait, and no more than 2 may"
+    assert rows[5]["message"] == "3 jobs wait, and no more than 3 may"
     db.execute("set aiserv.max_pending_per_owner = 5")
     db.execute("set aiserv.max_pending = 5")
     assert outcomes(create_each(db, {"idempotency_key": "b"})) == ["new"]
