@@ -1,7 +1,7 @@
 """Waking: telling a task that waits to look again."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
@@ -59,8 +59,11 @@ class Calm:
     A look that found something earns two more: the next one, and the one when that is done.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    ) -> None:
         self._clock = clock
+        self._sleep = sleep
         self._left = FREE_LOOKS
         self._at = clock()
 
@@ -73,7 +76,7 @@ class Calm:
         """Wait until another look is due: not at all, or for a tenth of a second."""
         self._refill()
         if self._left < 0:
-            await anyio.sleep(-self._left / LOOKS_A_SECOND)
+            await self._sleep(-self._left / LOOKS_A_SECOND)
 
     def _refill(self) -> None:
         now = self._clock()
