@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import anyio
 import pytest
@@ -10,6 +11,7 @@ from aiohttp import ClientSession
 from aiserv.serving import Deadlines
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
+from tests.waiting import SOON
 
 HEAD = b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 BODY = json.dumps(CHAT).encode()
@@ -79,6 +81,26 @@ async def test_who_waits_for_an_answer_is_not_idle(start: Start, session: Client
     answer = await api.get(f"jobs/{job['id']}?wait=1s")
 
     assert answer.job["status"] == "pending"
+
+
+async def test_clients_that_never_read_their_answers_hold_nobody_up(start: Start, session: ClientSession) -> None:
+    """Each has asked for more than the buffers of two sockets hold; no connection to PostgreSQL waits for them."""
+    api = Api(session, start(DATABASE_POOL_SIZE="2", HTTP_SHUTDOWN_TIMEOUT="1s").port)
+    small = await api.create()
+    job = await api.create(input={"text": "x" * 12_000_000})
+    question = f"GET /api/v1/jobs/{job['id']} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            stream = await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", api.port))
+            await stream.send(question)
+            assert (await stream.receive(1)) == b"H"
+
+        with anyio.fail_after(SOON):
+            read = await api.get(f"jobs/{small['id']}")
+            created = await api.create()
+
+    assert (read.status, created["status"]) == (200, "pending")
 
 
 async def unknown_token(api: Api) -> bytes:

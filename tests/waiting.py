@@ -1,0 +1,27 @@
+"""Waits for what nobody announces: it lies in PostgreSQL, in a file or in another process."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+from psycopg import Connection
+
+SOON: Final = 5.0  # seconds, for what takes milliseconds on a machine that does nothing else
+
+
+async def until(is_true: Callable[[], object], seconds: float = SOON) -> None:
+    """Wait until something is true, but not for long."""
+    with anyio.fail_after(seconds):
+        while not is_true():  # noqa: ASYNC110 - nobody sets an event
+            await anyio.sleep(0.005)
+
+
+def waiting_for_locks(db: Connection[Any], application: str = "%") -> int:
+    """How many sessions of the test's database wait for a lock; `application` is a pattern of their names."""
+    return db.execute(
+        """
+        select from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and application_name like %s
+        """,
+        [application],
+    ).rowcount
