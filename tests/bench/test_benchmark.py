@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
@@ -19,15 +20,42 @@ WITHOUT_PEERS = {3, 4}
 IMPOSSIBLE_ROW = 99
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str, home: Path) -> "subprocess.CompletedProcess[str]":
+    """All processes that come of it have that home."""
     return subprocess.run(
         [sys.executable, "-m", "tests.bench", *arguments],
         cwd=ROOT,
-        env=ENVIRON,
+        env={**ENVIRON, "HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def processes_of(home: Path) -> list[str]:
+    """The commands that have this home or, as PostgreSQL, work in a directory below it."""
+    commands = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has just ended, or is somebody else's
+            if process.environ().get("HOME") == str(home) or process.cwd().startswith(f"{home}/"):
+                commands.append(" ".join(process.cmdline()))
+    return commands
+
+
+def test_processes_are_known_by_their_home_and_by_their_directory(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    command = ["sleep", "60"]
+
+    with (
+        subprocess.Popen(command, env={**ENVIRON, "HOME": str(tmp_path)}) as at_home,
+        subprocess.Popen(command, cwd=tmp_path / "data") as below,
+    ):
+        (tmp_path / "data").rmdir()
+        found = processes_of(tmp_path)
+        at_home.kill()
+        below.kill()
+
+    assert found == ["sleep 60"] * 2
 
 
 @pytest.mark.slow
@@ -35,7 +63,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_each_row_is_measured_or_says_why_not_and_nothing_is_left_behind(tmp_path: Path) -> None:
     build, document = tmp_path / "build", tmp_path / "BENCHMARKS.md"
 
-    ended = run("--tiny", "--build", str(build), "--document", str(document))
+    ended = run("--tiny", "--build", str(build), "--document", str(document), home=tmp_path)
 
     results = json.loads((build / "results.json").read_text())
     assert {row["row"] for row in results["rows"]} == set(range(1, 16)), ended.stdout
@@ -46,11 +74,11 @@ def test_each_row_is_measured_or_says_why_not_and_nothing_is_left_behind(tmp_pat
     for picture in ("latency", "table", "drain"):
         ET.parse(tmp_path / "tests" / "bench" / "pictures" / f"{picture}.svg")  # noqa: S314 - our own
     assert not (build / "postgres").exists()
-    assert [process for process in psutil.process_iter(["cmdline"]) if str(build) in str(process.info["cmdline"])] == []
+    assert processes_of(tmp_path) == []
 
 
-def test_a_row_that_does_not_exist_is_refused() -> None:
-    ended = run("--rows", str(IMPOSSIBLE_ROW))
+def test_a_row_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    ended = run("--rows", str(IMPOSSIBLE_ROW), home=tmp_path)
 
     assert ended.returncode == 2
     assert f"there is no row {IMPOSSIBLE_ROW}" in ended.stderr
