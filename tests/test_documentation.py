@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 from prometheus_client import Metric
 from pydantic import AliasChoices, BaseModel
 
 from aiserv.api.routes import ROUTES
+from aiserv.cli import app
 from aiserv.metrics import ServerMetrics, WorkerMetrics
 from aiserv.problems import SQLSTATES, TITLES
 from aiserv.settings import Settings
@@ -17,6 +19,9 @@ from workers.failures import FATES
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 OPERATORS = (ROOT / "sql" / "README.md").read_text()
+DOCUMENTS = sorted(
+    path for pattern in ("*.md", "sql/*.md", "tests/*/README.md", "deploy/*/README.md") for path in ROOT.glob(pattern)
+)
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 
 
@@ -38,6 +43,16 @@ def metrics() -> Iterator[str]:
 
 def exposed(metric: Metric) -> str:
     return f"{metric.name}_total" if metric.type == "counter" else metric.name
+
+
+def commands() -> Iterator[str]:
+    """Each command, alone and with each of its options."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    for name, command in group.commands.items():
+        yield name
+        for parameter in command.params:
+            yield from (f"{name} {option}" for option in parameter.opts if option.startswith("--"))
 
 
 def functions() -> list[str]:
@@ -75,6 +90,14 @@ def test_every_error_category_is_in_the_readme(category: str) -> None:
     assert f"`{category}`" in README
 
 
+@pytest.mark.parametrize("command", list(commands()))
+def test_every_command_and_option_is_in_the_readme(command: str) -> None:
+    name, _, option = command.partition(" ")
+
+    assert re.search(rf"\baiserv {name}\b", README)
+    assert re.search(rf"{option}\b", README)
+
+
 @pytest.mark.parametrize("name", functions())
 def test_every_sql_function_is_in_both_guides(name: str) -> None:
     assert f"`{name}`" in README
@@ -108,8 +131,8 @@ def test_every_module_is_on_the_map(module: Path) -> None:
     assert module.stem.startswith("__") or re.search(rf"\b{module.stem}\b", ARCHITECTURE)
 
 
-@pytest.mark.parametrize("file", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "sql/README.md"])
-def test_every_link_leads_somewhere(file: str) -> None:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / file).read_text())
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
 
-    assert all((ROOT / file).parent.joinpath(target).exists() for target in targets)
+    assert [target for target in targets if not (document.parent / target).exists()] == []
