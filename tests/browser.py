@@ -4,7 +4,6 @@ https://chromedevtools.github.io/devtools-protocol/
 """
 
 import base64
-import os
 import re
 import shutil
 import subprocess
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse
 from anyio.abc import Process
+
+from tests.needs import needs
 
 NAMES: Final = ("chromium-headless-shell", "chromium", "google-chrome", "chrome")
 PATIENCE: Final = 30  # seconds
@@ -25,9 +25,7 @@ PATIENCE: Final = 30  # seconds
 def browser_path() -> str:
     """The browser of this machine; without one the test is skipped, but never in CI."""
     found = [path for path in map(shutil.which, NAMES) if path]
-    if not found:
-        assert os.environ.get("CI") != "true", "CI must have it: apt-get install chromium-headless-shell"
-        pytest.skip("there is no browser: apt-get install chromium-headless-shell")
+    needs(found, "a browser: apt-get install chromium-headless-shell")
     return found[0]
 
 

@@ -1,7 +1,7 @@
 """The schema however it is installed: by psql or by `aiserv migrate`, once or again, alone or by eight at once."""
 
 import logging
-import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aiserv.migrate import MigrationError, migrate, pending, script
+from tests.needs import needs
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,20 +99,12 @@ def catalog(conninfo: str) -> list[tuple[str, ...]]:
 
 
 def psql(conninfo: str, *arguments: str) -> None:
-    """Run psql; without one on the machine, its `\\ir` lines are followed as psql would."""
+    needs(shutil.which("psql"), "psql: apt-get install postgresql-client")
     subprocess.run(
         ["psql", conninfo, "-qX", "-v", "ON_ERROR_STOP=1", *arguments], check=True, capture_output=True, text=True
     )
 
 
-def psql_is_there() -> bool:
-    return any(Path(directory, "psql").exists() for directory in os.environ.get("PATH", "").split(":"))
-
-
-needs_psql = pytest.mark.skipif(not psql_is_there() and os.environ.get("CI") != "true", reason="there is no psql")
-
-
-@needs_psql
 def test_psql_and_migrate_make_the_same_schema(empty: Callable[[], str]) -> None:
     by_psql, by_migrate = empty(), empty()
 
@@ -122,7 +115,6 @@ def test_psql_and_migrate_make_the_same_schema(empty: Callable[[], str]) -> None
     assert catalog(by_psql) == catalog(by_migrate)
 
 
-@needs_psql
 def test_the_script_of_migrate_is_install_sql_in_one_file(empty: Callable[[], str], tmp_path: Path) -> None:
     by_psql, by_script = empty(), empty()
     (tmp_path / "all.sql").write_text(script())
@@ -133,7 +125,6 @@ def test_the_script_of_migrate_is_install_sql_in_one_file(empty: Callable[[], st
     assert catalog(by_psql) == catalog(by_script)
 
 
-@needs_psql
 def test_what_psql_installed_is_brought_up_to_date_by_migrate(empty: Callable[[], str]) -> None:
     conninfo = empty()
     psql(conninfo, "-f", str(ROOT / "sql" / "install.sql"))

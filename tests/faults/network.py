@@ -1,6 +1,7 @@
 """A network that falls silent: packets vanish, and nobody is told. Run as a module it is the far end."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
+from tests.needs import needs
 from tests.processes import ROOT
 from tests.tcp_proxy import tcp_proxy
 
@@ -35,10 +37,11 @@ class Network:
 def silent_network(conninfo: str) -> Iterator[Network]:
     """A network namespace with a relay to PostgreSQL in it. Skips the test where that takes rights we have not."""
     name = f"aiserv-{os.getpid()}"
+    needs(shutil.which("ip"), "ip: apt-get install iproute2")
     try:
         _ip("netns", "add", name)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("network namespaces need root and ip")
+    except subprocess.CalledProcessError:
+        pytest.skip("this needs the right to make network namespaces")
     try:
         near = f"ai{os.getpid()}"
         _ip("link", "add", near, "type", "veth", "peer", "name", "far", "netns", name)

@@ -12,6 +12,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 
+from tests.needs import needs
+
 INSTALL = Path(__file__).parents[2] / "sql" / "install.sql"
 EXTENSIONS = sorted(Path("/usr").glob("share/postgresql/*/extension/plpgsql_check.control"))
 
@@ -19,9 +21,7 @@ EXTENSIONS = sorted(Path("/usr").glob("share/postgresql/*/extension/plpgsql_chec
 @pytest.fixture(scope="module")
 def checker() -> Iterator[psycopg.Connection[DictRow]]:
     """A throw-away cluster of Debian's PostgreSQL with our schema and the extension in it."""
-    if not EXTENSIONS:
-        assert os.environ.get("CI") != "true", "CI must have it: apt-get install postgresql-15-plpgsql-check"
-        pytest.skip("plpgsql_check is not installed: apt-get install postgresql-15-plpgsql-check")
+    needs(EXTENSIONS, "plpgsql_check: apt-get install postgresql-15-plpgsql-check")
     binaries = Path("/usr/lib/postgresql") / EXTENSIONS[-1].parents[1].name / "bin"
     # PostgreSQL refuses to run as root; a short path, for the socket.
     account = "nobody" if os.geteuid() == 0 else None
