@@ -8,9 +8,6 @@ import pytest
 from tests.faults import table
 from tests.faults.scale import CHAOS_SECONDS, TIMES
 
-Figures = dict[str, list[str]]
-MEASURED = pytest.StashKey[Figures]()
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All that is marked `fault` is slow, too, and hangs when it takes minutes; the bounds that count are inside."""
@@ -23,31 +20,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Takes a figure for the table, as it shall stand there."""
-    figures = request.session.stash.setdefault(MEASURED, {}).setdefault(request.node.originalname, [])
 
     def keep(figure: str) -> None:
-        figures.append(figure)
         request.node.user_properties.append(("measured", figure))
 
     return keep
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show the figures; with AISERV_FAULTS_TABLE set write them into the table."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    """Show the figures; with AISERV_FAULTS_TABLE write those of a whole and successful run into the table."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
-    lines = [
-        f"{report.nodeid.rpartition('::')[2]}: {figure}"
-        for report in reports
-        if getattr(report, "when", "") == "call"
-        for name, figure in report.user_properties
-        if name == "measured"
-    ]
-    if lines:
+    figures: dict[str, list[str]] = {}
+    for report in reports:
+        if getattr(report, "when", "") == "call":
+            test = report.nodeid.rpartition("::")[2]
+            for name, figure in report.user_properties:
+                if name == "measured":
+                    figures.setdefault(test, []).append(figure)
+    if figures:
         terminalreporter.section("measured")
-        terminalreporter.write_line("\n".join(lines))
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Write the table after a whole and successful run, when asked to."""
+        for test, measured_there in figures.items():
+            terminalreporter.write_line(f"{test}: {'; '.join(measured_there)}")
     if os.environ.get("AISERV_FAULTS_TABLE") and exitstatus == pytest.ExitCode.OK:
-        table.write(session.stash[MEASURED])
+        if missing := [row.test for row in table.rows() if row.test not in figures]:
+            terminalreporter.write_line(f"The table stays as it is, without figures of {', '.join(missing)}.")
+        else:
+            table.write(figures)

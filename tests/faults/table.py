@@ -1,4 +1,4 @@
-"""The table in README.md: a row for each mark `fault`, and the figures of the last run that wrote it."""
+"""The table in README.md: a row for each mark `fault`, and the figures of the last run that measured all of them."""
 
 import importlib
 import os
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+from aiserv.embedded import MAJOR_VERSION
 
 README: Final = Path(__file__).with_name("README.md")
 TABLE: Final = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
@@ -54,9 +56,8 @@ def cells(table: str) -> list[list[str]]:
 
 
 def write(measured: dict[str, list[str]]) -> None:
-    """Put these figures, by test, in the table; rows without new ones keep theirs."""
-    before = {cells[0]: cells[3] for cells in cells(shown())}
-    lines = [row.line("; ".join(measured.get(row.test, ())) or before.get(row.fault, "not yet")) for row in rows()]
+    """Put these figures, by test, in the table."""
+    lines = [row.line("; ".join(measured[row.test])) for row in rows()]
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    when = f"Measured on {datetime.now(UTC):%Y-%m-%d} on {machine}, PostgreSQL 18.\n\n"
+    when = f"Measured on {datetime.now(UTC):%Y-%m-%d} on {machine}, PostgreSQL {MAJOR_VERSION}.\n\n"
     README.write_text(TABLE.sub(lambda _: when + HEAD + "".join(lines), README.read_text()))
