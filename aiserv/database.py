@@ -61,9 +61,6 @@ class Caps:
         return {name: most for name, most in given.items() if most is not None}
 
 
-NO_CAPS: Final = Caps()
-
-
 def _options(conninfo: str) -> str:
     """What the URL itself sets, which an argument would replace; a URL that makes no sense fails at the connection."""
     try:

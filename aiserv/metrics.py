@@ -1,6 +1,6 @@
 """Prometheus metrics of a server and of a worker: no owner, reference or id is ever a label."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -173,7 +173,3 @@ class _JobGauges(Collector):
             if queue["task_type"] is None:
                 paused.add_metric([queue["model_profile"]], float(queue["paused"]))
         return [jobs, oldest, paused]
-
-
-# What a probe asks before it renders: brings gauges up to date.
-Refresh = Callable[[], Awaitable[None]]

@@ -81,7 +81,7 @@ class Worker:
         self._lease_keeper = LeaseKeeper(
             self.lease_database, self.record, self.lease, held=self._held, lost=self._lose, renewed=self._renewed
         )
-        self.metrics.slots(self.slots, lambda: len(self.attempts))
+        self.metrics.slots(self.slots, lambda: self._busy)
 
     def listen(self, conninfo: str) -> Listener:
         """The listener of this worker: `run` it beside the worker."""

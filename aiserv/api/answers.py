@@ -31,11 +31,6 @@ def versioned(request: web.Request, text: str, version: str, headers: dict[str, 
     return json_response(text, headers=tagged)
 
 
-def listed(name: str, items: list[str]) -> str:
-    """An object with one array of JSON texts."""
-    return f'{{"{name}":[{",".join(items)}]}}'
-
-
 def location(job_id: UUID) -> dict[str, str]:
     return {"Location": f"/api/v1/jobs/{job_id}"}
 

@@ -22,6 +22,7 @@ from aiserv.api.app_keys import (
     MAX_BATCH_BODY,
     METRICS,
     PROVIDERS,
+    TOKENS,
 )
 from aiserv.api.event_log import Events
 from aiserv.api.finished import FinishedJobs
@@ -110,6 +111,7 @@ class Server:
         app[CLAIMS] = self.claims
         app[PROVIDERS] = self.providers
         app[INFRA] = self.infra
+        app[TOKENS] = self.tokens
         app[METRICS] = self.metrics
         app[CLAIM_LEASE] = self.claim_lease
         app[MAX_BATCH_BODY] = self.max_batch_body

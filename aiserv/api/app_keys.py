@@ -14,7 +14,7 @@ from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics
 from aiserv.providers_status import ProvidersStatus
 from aiserv.serving import Deadlines
-from aiserv.tokens import Caller
+from aiserv.tokens import Caller, Tokens
 
 DATABASE: Final = web.AppKey("database", Database)
 CREATES: Final = web.AppKey("creates", Creates)
@@ -23,6 +23,7 @@ EVENTS: Final = web.AppKey("events", Events)
 CLAIMS: Final = web.AppKey("claims", WaitingClaims)
 PROVIDERS: Final = web.AppKey("providers", ProvidersStatus)
 INFRA: Final = web.AppKey("infra", InfraStatus)
+TOKENS: Final = web.AppKey("tokens", Tokens)
 METRICS: Final = web.AppKey("metrics", ServerMetrics)
 # What a claim over HTTP gets that asks for no lease of its own.
 CLAIM_LEASE: Final = web.AppKey("claim_lease", timedelta)

@@ -1,7 +1,7 @@
 """What has finished lately, for those who listen: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID, uuid4
@@ -67,10 +67,15 @@ class Events:
         known = instance == self._instance and number.isascii() and number.isdecimal() and len(number) <= 18  # noqa: PLR2004 - fits
         return int(number) if known and int(number) <= self._last else -1
 
-    async def stream(self, watched: WatchEvents, position: int) -> AsyncIterator[str]:
-        """The text of events behind this position that match, as they come; a comment now and then."""
+    async def stream(
+        self, watched: WatchEvents, position: int, may_listen: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[str]:
+        """The text of events behind this position that match, as they come; a comment now and then.
+
+        It ends once `may_listen` says no: a token may be taken away while its stream goes on.
+        """
         yield COMMENT
-        while not self._stopping:
+        while not self._stopping and may_listen():
             woken = self._wake.next
             if position < self._first - 1:
                 position = self._last

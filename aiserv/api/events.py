@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from aiserv.api.app_keys import EVENTS
+from aiserv.api.app_keys import CALLER, EVENTS, TOKENS
 from aiserv.api.requests import query
 from aiserv.api.routing import Routes
 from aiserv.filters import WatchEvents
@@ -26,6 +26,10 @@ async def watch_events(request: web.Request) -> web.StreamResponse:
     )
     position = events.position(request.headers.get("Last-Event-ID"))
     await response.prepare(request)
-    async for text in events.stream(watched, position):
+
+    def may_listen() -> bool:
+        return request.app[TOKENS].caller(request.headers.get("Authorization", "")) == request[CALLER]
+
+    async for text in events.stream(watched, position, may_listen):
         await response.write(text.encode())
     return response

@@ -24,7 +24,8 @@ WEB: Final = Path(__file__).parent.parent / "web"
 PAGE: Final = {"docs.html": "text/html", "docs.css": "text/css", "docs.js": "text/javascript"}
 # The page runs nothing but its own script, and talks to this server only.
 POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self';"
+    " frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 REFERENCE: Final = "#/components/schemas/{model}"
 

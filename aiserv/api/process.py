@@ -50,7 +50,7 @@ async def serve(
             name="aiserv serve",
             caps=Caps(settings.server.max_pending, settings.server.max_pending_per_owner),
         ) as database,
-        Database.open(settings.database.url, size=1, name="aiserv serve probes") as probe_database,
+        Database.open(settings.database.url, size=2, name="aiserv serve probes") as probe_database,
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar()
         ) as http,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,6 +12,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 from psycopg.rows import DictRow
 
+from aiserv import tokens
 from aiserv.answers import JobSummary
 from aiserv.api import event_log
 from tests.api.client import CHAT, Api
@@ -108,6 +110,27 @@ async def test_the_silent_hear_a_comment_now_and_then(
         comments = [await stream.block(), await stream.block()]
 
     assert [list(comment) for comment in comments] == [[""], [""]]
+
+
+async def test_a_stream_ends_when_its_token_is_taken_away(
+    start: Start, session: ClientSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(event_log, "COMMENT_SECONDS", 0.1)
+    file = tmp_path / "tokens.toml"
+    token, entry = tokens.new_token("watcher", "read", "*")
+    file.write_text(entry)
+    url = f"http://127.0.0.1:{start(AI_SERVICE_TOKENS_FILE=str(file)).port}/api/v1/events"
+
+    async with session.get(url, headers={"Authorization": f"Bearer {token}"}) as response:
+        stream = Stream(response)
+        for _ in range(4):
+            await stream.block()
+        file.write_text(tokens.new_token("another", "read", "*")[1])
+        with anyio.fail_after(10):
+            await response.content.read()
+
+        assert response.content.at_eof()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """Waking and claiming."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import anyio
 import anyio.lowlevel
 import psycopg
 import pytest
+from prometheus_client import generate_latest
 
-from aiserv.models import Job
-from tests.workers.running import Db, create, finished, heard, meddler, never, running, say_hello, until
+from aiserv.models import Job, Settlement
+from tests.workers.running import SOON, Db, create, finished, heard, meddler, never, running, say_hello, until
 from workers.attempt import End
 from workers.executors import Outcome
 from workers.worker import Worker
@@ -34,6 +36,30 @@ async def test_a_job_committed_between_looking_and_waiting_starts_at_once(connin
         await until(lambda: len(created) == 2)
 
         assert (await finished(db, created[1]))["status"] == "completed"
+
+
+async def test_a_job_that_is_only_to_be_settled_needs_no_slot(
+    conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, may_settle = anyio.Event(), anyio.Event()
+
+    async with running(conninfo, say_hello, slots=1) as worker:
+        settle_jobs = worker.database.settle_jobs
+
+        async def held(settlements: Sequence[str]) -> list[Settlement]:
+            reached.set()
+            await may_settle.wait()
+            return await settle_jobs(settlements)
+
+        monkeypatch.setattr(worker.database, "settle_jobs", held)
+        job_id = create(db)
+        with anyio.fail_after(SOON):
+            await reached.wait()
+
+        await until(lambda: b"aiserv_worker_slots_busy 0.0" in generate_latest(worker.metrics.registry))
+        assert len(worker.attempts) == 1
+        may_settle.set()
+        assert (await finished(db, job_id))["status"] == "completed"
 
 
 async def test_a_scheduled_job_starts_at_its_time(conninfo: str, db: Db) -> None:
