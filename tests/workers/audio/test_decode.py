@@ -6,8 +6,18 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.workers.audio.recordings import FORMATS, encoded, samples, stored_at, utterances, wav, words_in
+from tests.workers.audio.recordings import (
+    FORMATS,
+    WORD_SECONDS,
+    encoded,
+    samples,
+    stored_at,
+    utterances,
+    wav,
+    words_in,
+)
 from workers.audio.decode import probe, samples_of
+from workers.audio.split import split
 from workers.failures import Failure
 
 LEFT = utterances(6, first=1, every=3)
@@ -39,6 +49,34 @@ async def test_the_channels_of_a_stereo_recording_are_two_voices(form: str, tmp_
 
     assert [word.number for word in left] == [word.number for word in LEFT]
     assert [word.number for word in right] == [word.number for word in RIGHT]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("seconds", [60, pytest.param(720, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("form", FORMATS)
+async def test_of_a_long_recording_no_word_is_lost(form: str, seconds: int, channels: int, tmp_path: Path) -> None:
+    voices = [utterances(seconds, first=first, every=16) for first in (1, 9)[:channels]]
+    # AAC takes a while over every noise, however faint.
+    audio = encoded(voices, seconds, form, rate=8_000, noise=0 if form == "m4a" else 4)
+
+    recording = await probe(stored_at(tmp_path, audio))
+    pieces = split(recording, longest=28)
+
+    assert recording.voices == channels
+    assert recording.seconds == pytest.approx(seconds, abs=0.2)
+    for voice, said in enumerate(voices):
+        # Each window of 50 ms, and whether it is loud.
+        loud = [level > 1_000 for level in recording.loudness[voice]]
+        assert all(loud[round((word.start + WORD_SECONDS / 2) * 20)] for word in said)
+        assert sum(loud) == pytest.approx(len(said) * WORD_SECONDS * 20, rel=0.2)
+        for word in said:
+            assert [
+                piece
+                for piece in pieces
+                if piece.voice == voice
+                and piece.offset <= word.start
+                and word.start + WORD_SECONDS <= piece.offset + piece.seconds
+            ]
 
 
 async def test_mono_that_was_stored_as_stereo_is_one_voice(tmp_path: Path) -> None:
