@@ -19,4 +19,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._is_served is 'Whether a live worker takes this queue.';
+comment on function aiserv._is_served is
+'Whether a live worker takes this queue. Nobody notes for whom: one whose token serves a single owner counts for all owners.';
