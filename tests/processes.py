@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +100,11 @@ def aiserv(*arguments: str, cwd: str = ROOT, **variables: str) -> Iterator[Proce
             process.kept = process.text
 
 
-async def until(is_true: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait until something is true, but not for long."""
-    with anyio.fail_after(seconds):
-        while not is_true():  # noqa: ASYNC110 - what is true may lie in PostgreSQL
-            await anyio.sleep(0.02)
+def descriptors(pid: int) -> int:
+    """How many files and sockets a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def resident_kib(pid: int) -> int:
+    """Memory of a process that is there."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from aiserv.answers import Cancelled, Retried
 from tests.api.client import CHAT, Api
-from tests.api.test_waiting import until
+from tests.api.test_waiting import until_found
 
 VERBS = ["retry", "cancel"]
 
@@ -182,7 +182,7 @@ async def test_each_piece_is_committed_before_the_next(
         with blocker.transaction():
             blocker.execute("select from aiserv.job where id = %s for update", [max(ids)])
             tasks.start_soon(partial(api.post, "jobs/cancel", {"all": True}))
-            await until(db, "select from aiserv.jobs where status = 'cancelled' having count(*) = 1000")
+            await until_found(db, "select from aiserv.jobs where status = 'cancelled' having count(*) = 1000")
 
     assert await statuses(api) == {"cancelled": 1001}
 

@@ -18,6 +18,7 @@ from aiserv.api.examples import EXAMPLES
 from aiserv.api.routes import ROUTES, TABLE
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
+from tests.waiting import until, waiting_for_locks
 
 MIB = 1024 * 1024
 CHAT_JSON = json.dumps(CHAT)
@@ -319,15 +320,12 @@ async def test_readiness_waits_for_no_connection_of_the_requests(
     start: Start, session: ClientSession, db: psycopg.Connection[DictRow], connect: Callable[..., psycopg.Connection]
 ) -> None:
     api = Api(session, start(DATABASE_POOL_SIZE="1").port)
-    blocked = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
     async with anyio.create_task_group() as tasks:
         with (holder := connect()).transaction():
             holder.execute("lock table aiserv.job in access exclusive mode")
             tasks.start_soon(api.get, "jobs")
-            with anyio.fail_after(10):
-                while not db.execute(blocked).fetchall():  # noqa: ASYNC110 - PostgreSQL tells nobody
-                    await anyio.sleep(0.01)
+            await until(lambda: waiting_for_locks(db))
             ready = await api.get("/readyz")
 
     assert ready.status == 200

@@ -15,6 +15,7 @@ from aiserv import creates
 from aiserv.database import is_of_one_row
 from tests.api.client import CHAT, Answer, Api
 from tests.sql.calls import in_background, wait_until_blocked
+from tests.waiting import until
 
 Connect = Callable[..., psycopg.Connection[DictRow]]
 BACKENDS = """
@@ -24,9 +25,7 @@ BACKENDS = """
 
 
 async def until_blocked(db: psycopg.Connection[DictRow]) -> None:
-    with anyio.fail_after(20):
-        while not db.execute(BACKENDS).fetchall():  # noqa: ASYNC110 - PostgreSQL tells nobody
-            await anyio.sleep(0.01)
+    await until(lambda: db.execute(BACKENDS).fetchall(), 20)
 
 
 class Creating:

@@ -1,6 +1,6 @@
 """Scoped tokens: every route with every scope, and what a token that is bound to an owner sees and touches."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -332,9 +332,9 @@ async def test_a_waiting_claim_of_one_owner_holds_up_nobody(acting: As) -> None:
     with anyio.fail_after(15):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait, "a-worker")
-            await until(lambda: is_waiting(acting, "a-worker"))
+            await until_it_waits(acting, "a-worker")
             tasks.start_soon(wait, "worker")
-            await until(lambda: is_waiting(acting, "worker"))
+            await until_it_waits(acting, "worker")
             for owner in ("b", "a"):
                 await acting("write").create(owner_service=owner)
 
@@ -344,12 +344,10 @@ async def test_a_waiting_claim_of_one_owner_holds_up_nobody(acting: As) -> None:
     }
 
 
-async def is_waiting(acting: As, worker_id: str) -> bool:
-    """A claim that has come back with nothing has left its name."""
-    workers = (await acting("read").get("workers")).json["workers"]
-    return any(worker["worker_id"] == worker_id for worker in workers)
-
-
-async def until(is_true: Callable[[], Awaitable[bool]]) -> None:
-    while not await is_true():  # noqa: ASYNC110 - what is true lies in PostgreSQL
+async def until_it_waits(acting: As, worker_id: str) -> None:
+    """Wait for the name that a claim has left when it came back with nothing."""
+    while True:
+        workers = (await acting("read").get("workers")).json["workers"]
+        if worker_id in {worker["worker_id"] for worker in workers}:
+            return
         await anyio.sleep(0.01)

@@ -13,6 +13,7 @@ from psycopg.rows import DictRow
 
 from tests.api.client import CHAT, Answer, Api
 from tests.api.conftest import Running, Start
+from tests.waiting import SOON, until
 
 
 async def both(first: Awaitable[Answer], then: Callable[[], Awaitable[object]]) -> tuple[Answer, float]:
@@ -44,7 +45,7 @@ async def test_a_wait_ends_with_the_job(api: Api) -> None:
     answer, late = await both(api.get(f"jobs/{job['id']}?wait=30s"), lambda: finish(api))
 
     assert (answer.job["status"], answer.job["result"]) == ("completed", {"content": "Hi"})
-    assert late < 1
+    assert late < SOON
 
 
 async def test_a_wait_with_a_known_version_is_for_the_end_and_not_for_a_change(api: Api) -> None:
@@ -147,7 +148,7 @@ async def test_a_batch_may_be_waited_for(api: Api) -> None:
 
     assert (answer.json["finished"], answer.json["counts"]["completed"]) == (True, 3)
     assert old["id"] in batch["ids"]
-    assert late < 1
+    assert late < SOON
 
 
 async def test_a_wait_for_a_batch_that_is_not_there_is_not_found(api: Api) -> None:
@@ -162,7 +163,7 @@ async def test_a_claim_may_wait_for_work(api: Api) -> None:
     answer, late = await both(api.post("jobs/claim", body), api.create)
 
     assert len(answer.json["jobs"]) == 1
-    assert late < 1
+    assert late < SOON
 
 
 async def test_a_claim_waits_for_the_time_of_a_job(api: Api) -> None:
@@ -212,7 +213,7 @@ async def test_a_claim_whose_client_is_gone_takes_no_job(api: Api, db: psycopg.C
     head = f"POST /api/v1/jobs/claim HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with await anyio.connect_tcp("127.0.0.1", api.port) as stream:
         await stream.send(head + body)
-        await until(db, "select from aiserv.workers where worker_id = 'gone'")
+        await until_found(db, "select from aiserv.workers where worker_id = 'gone'")
 
     job = await api.create()
     claimed = await api.claim(worker_id="here", wait="10s")
@@ -290,10 +291,10 @@ async def test_a_claim_whose_client_is_gone_gives_its_jobs_back(
     head = f"POST /api/v1/jobs/claim HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with await anyio.connect_tcp("127.0.0.1", api.port) as stream:
         await stream.send(head + body)
-        await until(db, "select from pg_locks where not granted and relation = 'aiserv.lease'::regclass")
+        await until_found(db, "select from pg_locks where not granted and relation = 'aiserv.lease'::regclass")
 
     locker.execute("rollback")
-    await until(db, "select from aiserv.attempts where outcome = 'released'")
+    await until_found(db, "select from aiserv.attempts where outcome = 'released'")
 
     shown = (await api.get(f"jobs/{job['id']}")).job
     assert (shown["status"], shown["attempt"], shown["failures"]) == ("pending", 1, 0)
@@ -314,7 +315,7 @@ async def test_a_repeated_claim_keeps_what_the_first_one_would_give_back(
     head = f"POST /api/v1/jobs/claim HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with await anyio.connect_tcp("127.0.0.1", api.port) as stream:
         await stream.send(head + body)
-        await until(db, "select from pg_locks where not granted and relation = 'aiserv.lease'::regclass")
+        await until_found(db, "select from pg_locks where not granted and relation = 'aiserv.lease'::regclass")
     repeated: list[dict[str, Any]] = []
 
     async def repeat() -> None:
@@ -322,21 +323,20 @@ async def test_a_repeated_claim_keeps_what_the_first_one_would_give_back(
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(repeat)
-        await until(db, "select from pg_locks where not granted and locktype = 'advisory'")
+        await until_found(db, "select from pg_locks where not granted and locktype = 'advisory'")
         locker.execute("rollback")
-    with anyio.fail_after(10):
-        while not (  # noqa: ASYNC110 - a log and a table can only be asked
+    await until(
+        lambda: (
             "is not given back" in caplog.text
             or db.execute("select from aiserv.attempts where outcome = 'released'").fetchall()
-        ):
-            await anyio.sleep(0.01)
+        ),
+        10,
+    )
 
     shown = (await api.get(f"jobs/{repeated[0]['id']}")).job
     assert (shown["status"], shown["attempt"]) == ("running", repeated[0]["attempt"])
 
 
-async def until(db: psycopg.Connection[DictRow], query: str) -> None:
-    """Wait until the query has an answer: tables can only be asked."""
-    with anyio.fail_after(10):
-        while not db.execute(query).fetchall():  # noqa: ASYNC110 - as said
-            await anyio.sleep(0.01)
+async def until_found(db: psycopg.Connection[DictRow], query: str) -> None:
+    """Wait until the query has an answer."""
+    await until(lambda: db.execute(query).fetchall(), 10)

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import resource
 import signal
 import sys
 import time
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from aiserv.serving import allow_many_connections
 from tests.bench import creates, document, drains, idle, latencies, remote, stats, waiters
 from tests.bench.cluster import cluster
 from tests.bench.processes import ROOT
@@ -100,8 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.disable(logging.WARNING)
     # Thousands of clients wait at once; our processes inherit it.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allow_many_connections()
     sizes = SIZES[given.size]
     build: Path = given.build
     build.mkdir(parents=True, exist_ok=True)

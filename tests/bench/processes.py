@@ -1,6 +1,5 @@
 """Our own processes, as the benchmark starts them."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Final
 from aiserv.bench.children import Child, started
 from tests.bench.jobs import PROFILE
 from tests.bench.scenario import Bench
+from tests.processes import ENVIRON
 
 # Jobs in progress at once of a worker that drains: the best for ours, as each peer has its best.
 SLOTS: Final = 500
@@ -18,17 +18,12 @@ ROOT: Final = Path(__file__).parents[2]
 
 
 def environment(url: str, **variables: str) -> dict[str, str]:
-    """Nothing of the environment of whoever measures, but where programs lie."""
+    """Nothing of the environment of whoever measures, but what every process of the tests has."""
     return {
-        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        **ENVIRON,
         "DATABASE_URL": url,
-        "HTTP_HOST": "127.0.0.1",
-        "HTTP_PORT": "0",
-        "WORKER_HTTP_HOST": "127.0.0.1",
-        "WORKER_HTTP_PORT": "0",
         "WORKER_CLAIM_LIMIT": str(SLOTS),
         "JOB_RETENTION": "0",
-        "LOG_FORMAT": "json",
         "LOG_LEVEL": "warning",
         **variables,
     }

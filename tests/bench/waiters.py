@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import psycopg
@@ -15,10 +14,10 @@ from aiserv.bench.load import HttpConnection, LoadError, percentile, request
 from tests.bench.jobs import PROFILE, backlog, connected, empty
 from tests.bench.processes import server
 from tests.bench.scenario import Bench, Figures, Goal, Measure, Scenario
+from tests.processes import resident_kib
 
 WOKEN: Final = 200
 AT_ONCE: Final = 200
-KIB: Final = 1024
 MILLISECONDS: Final = 1000
 HEALTH: Final = request("GET", "/healthz")
 CLAIM: Final = """
@@ -47,7 +46,7 @@ def open_waiters(bench: Bench, _needed: frozenset[str]) -> Iterator[Mapping[str,
 
 async def _waiting(served: Child, url: str, ids: list[str]) -> Figures:
     await _settled(served)
-    before = _resident(served)
+    before = resident_kib(served.popen.pid)
     clients: dict[str, HttpConnection] = {}
     answered: dict[str, float] = {}
     answers: dict[str, asyncio.Future[tuple[int, bytes]]] = {}
@@ -59,7 +58,7 @@ async def _waiting(served: Child, url: str, ids: list[str]) -> Figures:
             answers[job_id] = client.ask(request("GET", f"/api/v1/jobs/{job_id}?wait=300s"))
             answers[job_id].add_done_callback(partial(_note, answered, job_id))
     await _settled(served)
-    memory = (_resident(served) - before) / len(ids)
+    memory = (resident_kib(served.popen.pid) - before) / len(ids)
     woken = []
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         cursor = await connection.execute(CLAIM, [PROFILE, min(WOKEN, len(ids))])
@@ -73,7 +72,7 @@ async def _waiting(served: Child, url: str, ids: list[str]) -> Figures:
             woken.append((answered[job_id] - called) * MILLISECONDS)
     for client in clients.values():
         client.close()
-    return {"waiter_kib": memory / KIB, "wake_p50": percentile(woken, 50), "wake_p99": percentile(woken, 99)}
+    return {"waiter_kib": memory, "wake_p50": percentile(woken, 50), "wake_p99": percentile(woken, 99)}
 
 
 def _note(answered: dict[str, float], job_id: str, _answer: "asyncio.Future[tuple[int, bytes]]") -> None:
@@ -86,16 +85,11 @@ async def _settled(served: Child) -> None:
     resident, calm = 0, 0
     while calm < 3:
         await client.ask(HEALTH)
-        calm = calm + 1 if _resident(served) == resident else 0
-        resident = _resident(served)
+        now = resident_kib(served.popen.pid)
+        calm = calm + 1 if now == resident else 0
+        resident = now
         await asyncio.sleep(0.2)
     client.close()
-
-
-def _resident(child: Child) -> int:
-    """Bytes of its memory that are there and its own."""
-    pages = Path(f"/proc/{child.popen.pid}/status").read_text()
-    return int(pages.partition("VmRSS:")[2].split()[0]) * KIB
 
 
 WAITERS: Final = Scenario(

@@ -12,7 +12,7 @@ from psycopg.rows import DictRow
 
 from tests.conftest import administrator, database, url_of
 from tests.processes import Process, aiserv
-from tests.workers.running import until
+from tests.waiting import until
 
 Db = psycopg.Connection[DictRow]
 

@@ -12,8 +12,9 @@ from psycopg.rows import DictRow
 
 from aiserv.api.process import serve
 from aiserv.settings import Settings
-from tests.processes import ENVIRON, until
+from tests.processes import ENVIRON
 from tests.providers import FakeProvider, content, fake_provider, hangs, refuses
+from tests.waiting import until
 from workers.process import work
 
 NEW = {"owner_service": "telephony", "task_type": "llm_chat", "model_profile": "qwen", "input": {"user": "Hello?"}}

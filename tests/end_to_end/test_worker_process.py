@@ -11,8 +11,9 @@ from psycopg.rows import DictRow
 
 from aiserv.settings import Settings, SettingsError
 from tests.audio_providers import asr, qwen2_audio, serving
-from tests.processes import ENVIRON, until
+from tests.processes import ENVIRON
 from tests.providers import fake_provider
+from tests.waiting import until
 from tests.workers.audio.recordings import samples, utterances, wav
 from workers.process import Kind, choose_kinds, work
 

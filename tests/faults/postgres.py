@@ -13,7 +13,7 @@ from psycopg.rows import DictRow, dict_row
 
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
-from tests.processes import until
+from tests.waiting import until
 
 Db = psycopg.Connection[DictRow]
 Connect = Callable[[], Db]

@@ -3,13 +3,11 @@
 import json
 import random
 import re
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aiohttp
 import anyio
@@ -41,8 +39,13 @@ class Service:
 
     async def start_server(self, number: int | None = None, **variables: str) -> Process:
         """A new server, or one in place of that with this number, once it listens."""
-        server = self.launch_server(number, **variables)
-        await server.port()
+        if number is not None:
+            server = self.launch_server(number, **variables)
+            await server.port()
+            return server
+        server = self._start("serve", **variables)
+        self.ports.append(await server.port())
+        self.servers.append(server)
         return server
 
     async def start_worker(self, number: int | None = None, **variables: str) -> Process:
@@ -51,16 +54,10 @@ class Service:
         await worker.port()
         return worker
 
-    def launch_server(self, number: int | None = None, **variables: str) -> Process:
-        """A server that may not listen yet."""
-        port = _free_port() if number is None else self.ports[number]
-        server = self._start("serve", HTTP_PORT=str(port), **variables)
-        if number is None:
-            self.servers.append(server)
-            self.ports.append(port)
-        else:
-            self.servers[number] = server
-        return server
+    def launch_server(self, number: int, **variables: str) -> Process:
+        """A server in place of that with this number; it may not listen yet."""
+        self.servers[number] = self._start("serve", HTTP_PORT=str(self.ports[number]), **variables)
+        return self.servers[number]
 
     def launch_worker(self, number: int | None = None, **variables: str) -> Process:
         """A worker that may not be there yet."""
@@ -133,17 +130,6 @@ async def echo_provider(seed: int = 0, seconds: float = 0.02) -> AsyncIterator[E
         yield provider
 
 
-def descriptors(process: Process) -> int:
-    """How many files and sockets a process has open."""
-    return len(list(Path(f"/proc/{process.popen.pid}/fd").iterdir()))
-
-
-def memory_mib(process: Process) -> float:
-    """Resident memory."""
-    status = Path(f"/proc/{process.popen.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
-
-
 async def get(url: str, seconds: float = 10.0) -> tuple[int, str]:
     """Status and text of one request."""
     timeout = aiohttp.ClientTimeout(total=seconds)
@@ -161,8 +147,3 @@ async def answers(url: str, text: str, status: int, seconds: float) -> float:
                 if answered == status and text in body:
                     return time.monotonic() - started
             await anyio.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

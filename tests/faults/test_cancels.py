@@ -20,9 +20,10 @@ from aiserv.database import Database, DatabaseError, is_unavailable
 from aiserv.models import CancelJob, Job
 from tests.audio_providers import asr, serving
 from tests.providers import Answer, FakeServer, body, content, fake_provider, trickles
+from tests.waiting import until
 from tests.workers.audio.recordings import samples, utterances, wav
 from tests.workers.chats import chat_at
-from tests.workers.running import Db, create, finished, running, until
+from tests.workers.running import Db, create, finished, running
 from tests.workers.transcription.jobs import executor
 from workers.attempt import End
 from workers.executors import Outcome

@@ -10,9 +10,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from aiserv.serving import allow_many_connections
 from tests.faults.load import JOB
-from tests.faults.service import answers, descriptors, memory_mib, service
-from tests.processes import until
+from tests.faults.service import answers, service
+from tests.processes import descriptors, resident_kib
+from tests.waiting import until
 
 Measured = Callable[[str], None]
 CLIENTS = 1000
@@ -27,6 +29,7 @@ RESET = struct.pack("ii", 1, 0)
     "their sockets are closed within 2 s; the next job goes to a claim that is there; the pool answers",
 )
 async def test_clients_that_vanish_leave_nothing_behind(conninfo: str, measured: Measured) -> None:
+    allow_many_connections()
     with service(conninfo) as running:
         server = await running.start_server()
         url, port = running.urls[0], running.ports[0]
@@ -34,7 +37,7 @@ async def test_clients_that_vanish_leave_nothing_behind(conninfo: str, measured:
         async with aiohttp.ClientSession(f"{url}/api/v1/", timeout=aiohttp.ClientTimeout(total=30)) as http:
             async with http.post("jobs", json={**JOB, "task_type": "never"}) as response:
                 job_id = (await response.json())["id"]
-            before = descriptors(server)
+            before = descriptors(server.popen.pid)
             claim = '{"worker_id": "gone", "task_types": ["rare"], "wait": "60s"}'
             post = (
                 f"POST /api/v1/jobs/claim {HEAD}Content-Type: application/json\r\nContent-Length: {len(claim)}\r\n\r\n"
@@ -46,7 +49,7 @@ async def test_clients_that_vanish_leave_nothing_behind(conninfo: str, measured:
                 client.sendall((post + claim if number % 2 else get).encode())
                 clients.append(client)
                 await anyio.lowlevel.checkpoint()
-            await until(lambda: descriptors(server) >= before + CLIENTS, 20)
+            await until(lambda: descriptors(server.popen.pid) >= before + CLIENTS, 20)
             # Each has been read and waits.
             await answers(f"{url}/healthz", "", 200, 20)
 
@@ -54,7 +57,7 @@ async def test_clients_that_vanish_leave_nothing_behind(conninfo: str, measured:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 client.close()
             vanished = time.monotonic()
-            await until(lambda: descriptors(server) <= before + 10, 20)
+            await until(lambda: descriptors(server.popen.pid) <= before + 10, 20)
             closed = time.monotonic() - vanished
 
             started = time.monotonic()
@@ -71,7 +74,7 @@ async def test_clients_that_vanish_leave_nothing_behind(conninfo: str, measured:
                 async with http.post("jobs", json={**JOB, "task_type": "rare"}) as response:
                     created = (await response.json())["id"]
             taken = time.monotonic() - started
-            memory = memory_mib(server)
+            memory = resident_kib(server.popen.pid) / 1024
         assert running.complaints() == []
     assert claimed == [created]
     measured(f"closed within {closed:.1f} s; the next job claimed in {taken:.1f} s; {memory:.0f} MiB")

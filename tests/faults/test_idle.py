@@ -11,7 +11,8 @@ import pytest
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
 from tests.processes import aiserv
-from tests.workers.running import NOWHERE, until
+from tests.waiting import until
+from tests.workers.running import NOWHERE
 
 WATCH_SECONDS = 20
 BOTH_KINDS = {"LLM_BASE_URL": NOWHERE, "WHISPERX_URL": NOWHERE}

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import resource
 import time
-from pathlib import Path
 from statistics import median
 
 import psycopg
@@ -13,7 +12,7 @@ from psycopg.rows import DictRow
 
 from aiserv.bench.load import HttpConnection, request
 from aiserv.serving import allow_many_connections
-from tests.processes import Process, aiserv
+from tests.processes import aiserv, resident_kib
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +38,6 @@ HELD = """
 """
 
 
-def resident_kib(server: Process) -> int:
-    status = Path(f"/proc/{server.popen.pid}/status").read_text(encoding="utf-8")
-    return int(status.partition("VmRSS:")[2].split()[0])
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_ten_thousand_clients_wait_without_a_database_connection_each_and_are_woken(
@@ -55,7 +49,7 @@ async def test_ten_thousand_clients_wait_without_a_database_connection_each_and_
 
     with aiserv("serve", DATABASE_URL=conninfo, MIGRATE_ON_START="false") as server:
         port = await server.port()
-        before = resident_kib(server)
+        before = resident_kib(server.popen.pid)
         clients, answers = [], {}
         for start in range(0, len(ids), AT_ONCE):
             some = ids[start : start + AT_ONCE]
@@ -64,7 +58,7 @@ async def test_ten_thousand_clients_wait_without_a_database_connection_each_and_
             for job_id, client in zip(some, opened, strict=True):
                 answers[job_id] = client.ask(request("GET", f"/api/v1/jobs/{job_id}?wait=300s"))
         status, _ = await (await HttpConnection.open(port)).ask(request("GET", "/api/v1/stats"))
-        memory = (resident_kib(server) - before) / len(ids)
+        memory = (resident_kib(server.popen.pid) - before) / len(ids)
         waiting = sum(not answer.done() for answer in answers.values())
         (held,) = db.execute(HELD).fetchall()
 

@@ -12,7 +12,8 @@ from psycopg.rows import dict_row
 from aiserv.migrate import sql_files
 from tests.conftest import database, url_of
 from tests.faults.postgres import Db
-from tests.processes import aiserv, until
+from tests.processes import aiserv
+from tests.waiting import until
 
 Measured = Callable[[str], None]
 SERVERS = 8

@@ -11,8 +11,9 @@ import pytest
 from tests.faults.network import silent_network
 from tests.faults.postgres import Db, create, statuses
 from tests.faults.service import answers, echo_provider, get, service
-from tests.processes import Process, until
+from tests.processes import Process
 from tests.tcp_proxy import tcp_proxy
+from tests.waiting import until
 
 Measured = Callable[[str], None]
 CONNECTED = "aiserv_listener_connected 1.0"

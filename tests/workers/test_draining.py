@@ -6,7 +6,8 @@ import anyio
 import anyio.lowlevel
 
 from aiserv.models import Job
-from tests.workers.running import Db, create, finished, job, meddler, never, running, until
+from tests.waiting import until
+from tests.workers.running import Db, create, finished, job, meddler, never, running
 from workers.attempt import End
 from workers.executors import Outcome
 

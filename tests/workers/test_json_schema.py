@@ -13,8 +13,8 @@ from pydantic import JsonValue
 
 from aiserv.models import Job
 from tests.providers import USAGE, content, fake_provider
+from tests.waiting import until
 from tests.workers.chats import chat_job, chat_with_provider, failure_of, result_of
-from tests.workers.running import until
 from workers.executors import json_schema, json_schema_checker
 from workers.executors.json_schema import SchemaChecks
 from workers.failures import Failure

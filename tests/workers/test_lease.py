@@ -9,7 +9,8 @@ import anyio
 import psycopg
 import pytest
 
-from tests.workers.running import Db, Meddler, create, job, until
+from tests.waiting import until
+from tests.workers.running import Db, Meddler, create, job
 from workers.lease import LeaseKeeper
 from workers.record import Record
 

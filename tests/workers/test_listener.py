@@ -12,7 +12,8 @@ import pytest
 
 from aiserv.listener import Listener, notified_ids
 from tests.tcp_proxy import tcp_proxy
-from tests.workers.running import Db, until
+from tests.waiting import until
+from tests.workers.running import Db
 
 
 @dataclass
@@ -69,7 +70,10 @@ async def test_a_listener_that_is_killed_comes_back_and_says_so(conninfo: str, d
             db.execute("notify news, 'good'")
             await until(partial(it.has, heard=["good"] * times))
 
-            db.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'ear'")
+            db.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where application_name = 'ear' and datname = current_database()"
+            )
             await until(partial(it.has, disconnects=times))
 
         assert it.listener.reconnects == 19

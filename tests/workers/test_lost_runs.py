@@ -7,8 +7,9 @@ import anyio.lowlevel
 
 from aiserv.models import Job
 from tests.providers import fake_provider, hangs
+from tests.waiting import until
 from tests.workers.chats import chat_at
-from tests.workers.running import Db, create, finished, heard, job, meddler, never, running, say_hello, until
+from tests.workers.running import Db, create, finished, heard, job, meddler, never, running, say_hello
 from workers.attempt import End
 from workers.executors import Outcome
 

@@ -12,8 +12,9 @@ from aiohttp import web
 
 from aiserv.models import Job
 from tests.providers import Answer, content, fake_provider, refuses
+from tests.waiting import until
 from tests.workers.chats import chat_at
-from tests.workers.running import Db, after, create, finished, heard, job, meddler, running, until
+from tests.workers.running import Db, after, create, finished, heard, job, meddler, running
 from workers.attempt import End
 from workers.executors import Executor, Outcome
 from workers.failures import Failure

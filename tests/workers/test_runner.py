@@ -9,8 +9,9 @@ import pytest
 from pydantic import JsonValue
 
 from aiserv.models import Job
+from tests.waiting import until
 from tests.workers.chats import chat_at
-from tests.workers.running import Db, create, finished, job, running, until
+from tests.workers.running import Db, create, finished, job, running
 from workers.attempt import End
 from workers.executors import Executor, Outcome
 from workers.failures import Failure

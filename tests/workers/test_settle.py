@@ -10,8 +10,9 @@ import pytest
 
 from aiserv.database import Database
 from aiserv.models import Job, Settlement
+from tests.waiting import SOON, until
 from tests.workers.chats import chat_job
-from tests.workers.running import SOON, Db, create, job, until
+from tests.workers.running import Db, create, job
 from workers.executors import Outcome
 from workers.failures import Failure
 from workers.record import Record

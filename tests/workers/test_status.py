@@ -10,7 +10,8 @@ import pytest
 
 from aiserv.serving import serving
 from aiserv.settings import Settings
-from tests.workers.running import Db, create, finished, never, running, say_hello, until
+from tests.waiting import until
+from tests.workers.running import Db, create, finished, never, running, say_hello
 from workers.attempt import End
 from workers.executors import Executor
 from workers.executors.observed import observed

@@ -10,7 +10,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from aiserv.models import Job, Settlement
-from tests.workers.running import SOON, Db, create, finished, heard, meddler, never, running, say_hello, until
+from tests.waiting import SOON, until
+from tests.workers.running import Db, create, finished, heard, meddler, never, running, say_hello
 from workers.attempt import End
 from workers.executors import Outcome
 from workers.worker import Worker

@@ -13,7 +13,8 @@ from pydantic import JsonValue
 from aiserv.database import Database
 from tests.audio_providers import AudioProvider, asr, serving, voxtral
 from tests.providers import refuses
-from tests.workers.running import Db, create, finished, heard, job, meddler, running, until
+from tests.waiting import until
+from tests.workers.running import Db, create, finished, heard, job, meddler, running
 from tests.workers.transcription.jobs import SHORT, settings_of, urls
 from workers.attempt import End
 from workers.executors.resting import resting_by
