@@ -34,14 +34,7 @@ async def serve(
     """
     host, port = settings.server.http_host, settings.server.http_port
     shutdown_timeout = settings.server.http_shutdown_timeout
-    tokens = Tokens(
-        [token.get_secret_value() for token in settings.server.ai_service_token], settings.server.ai_service_tokens_file
-    )
-    if tokens.is_open:
-        logger.warning(
-            "neither AI_SERVICE_TOKEN nor AI_SERVICE_TOKENS_FILE is set: whoever reaches the port may use the API"
-        )
-
+    tokens = _tokens(settings)
     metrics = ServerMetrics()
     async with (
         Database.open(
@@ -70,25 +63,7 @@ async def serve(
             deadlines=deadlines,
         )
 
-        def hear_scheduled(model_profile: str) -> None:
-            sweeper.wake()
-            server.claims.hear(model_profile)
-
-        def look() -> None:
-            sweeper.wake()
-            server.look()
-
-        async def check() -> None:
-            await database.check()
-            await probe_database.check()
-
-        listener = Listener(
-            settings.database.listen_url,
-            {**server.heard(), "aiserv_scheduled": hear_scheduled},
-            name="aiserv serve listener",
-            on_connect=look,
-            on_disconnect=check,
-        )
+        listener = _listener(settings.database.listen_url, server, sweeper)
         metrics.listener(lambda: listener.connected)
         async with serving(
             server.application(), host, port, shutdown_timeout=shutdown_timeout, deadlines=deadlines
@@ -104,3 +79,36 @@ async def serve(
             logger.info("stopping: requests in flight may finish")
         tasks.cancel_scope.cancel()
     logger.info("stopped")
+
+
+def _tokens(settings: Settings) -> Tokens:
+    tokens = Tokens(
+        [token.get_secret_value() for token in settings.server.ai_service_token], settings.server.ai_service_tokens_file
+    )
+    if tokens.is_open:
+        logger.warning(
+            "neither AI_SERVICE_TOKEN nor AI_SERVICE_TOKENS_FILE is set: whoever reaches the port may use the API"
+        )
+    return tokens
+
+
+def _listener(conninfo: str, server: Server, sweeper: Sweeper) -> Listener:
+    def hear_scheduled(model_profile: str) -> None:
+        sweeper.wake()
+        server.claims.hear(model_profile)
+
+    def look() -> None:
+        sweeper.wake()
+        server.look()
+
+    async def check() -> None:
+        await server.database.check()
+        await server.probe_database.check()
+
+    return Listener(
+        conninfo,
+        {**server.heard(), "aiserv_scheduled": hear_scheduled},
+        name="aiserv serve listener",
+        on_connect=look,
+        on_disconnect=check,
+    )

@@ -12,7 +12,10 @@ from psycopg import errors
 from psycopg.rows import DictRow
 
 from aiserv import creates
+from aiserv.creates import Creates
 from aiserv.database import is_of_one_row
+from aiserv.models import CreateJob
+from aiserv.queries.jobs import CreatedJob
 from tests.api.client import CHAT, Answer, Api
 from tests.sql.calls import in_background, wait_until_blocked
 from tests.waiting import until
@@ -26,6 +29,28 @@ BACKENDS = """
 
 async def until_blocked(db: psycopg.Connection[DictRow]) -> None:
     await until(lambda: db.execute(BACKENDS).fetchall(), 20)
+
+
+TAKEN_IN: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    TAKEN_IN.clear()
+    create_job = Creates.create_job
+
+    async def counted(creates: Creates, body: str, job: CreateJob) -> CreatedJob:
+        TAKEN_IN.append(body)
+        return await create_job(creates, body, job)
+
+    monkeypatch.setattr(Creates, "create_job", counted)
+
+
+async def until_taken_in(count: int) -> None:
+    """Wait until the server has so many creates, all but the first in line for the next statement."""
+    with anyio.fail_after(20):
+        while len(TAKEN_IN) < count:  # noqa: ASYNC110 - the server runs in a thread of its own
+            await anyio.sleep(0.01)
 
 
 class Creating:
@@ -48,9 +73,7 @@ class Creating:
                 await until_blocked(self._watcher)
                 for name, fields in jobs.items():
                     tasks.start_soon(self.create, name, fields)
-                # A round trip after theirs began: the server has taken them in.
-                for _ in range(3):
-                    assert (await self._api.get("/healthz")).status == 200
+                await until_taken_in(1 + len(jobs))
                 meanwhile()
 
     @property
@@ -73,6 +96,7 @@ async def test_creates_that_wait_for_a_statement_share_the_next_one(api: Api, co
 async def test_one_bad_create_fails_alone(api: Api, connect: Connect) -> None:
     db = connect()
     known = await api.create(idempotency_key="known")
+    TAKEN_IN.clear()
     creating = Creating(api, connect(), db)
 
     await creating.together(
