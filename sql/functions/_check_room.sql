@@ -30,6 +30,8 @@ begin
             ) as part
             cross join lateral (values (null, most), (part.owner_service, most_per_owner)) as level(owner_service, limit_of)
             where level.limit_of is not null
+              -- Without a cap on all of them only those matter who create.
+              and (most is not null or part.owner_service in (select unnest(_check_room.owners)))
         ) as waiting
         group by waiting.owner_service, waiting.limit_of
     ) as known

@@ -49,17 +49,20 @@ begin
     using unnest(fresh, refused) as item(id, code, message, detail, hint)
     where item.code = 'JQ429' and known.job_id = item.id;
 
-    -- Those too that repeat one of them in the same call.
+    -- Those too that repeat the key of one of them in the same call, with its body or another: it has made no job.
+    with turned_away as materialized (
+        select item.ordinality as place, item.owner_service, item.idempotency_key, refused[item.ordinality] as why
+        from unnest(items) with ordinality as item
+        where (refused[item.ordinality]).code = 'JQ429'
+    )
     select
-        array_agg(coalesce(first.why, refused[item.position]) order by item.position),
-        array_agg(case when first.why is null then item.id end order by item.position)
+        array_agg(coalesce(first.why, refused[item.ordinality]) order by item.ordinality),
+        array_agg(case when first.place is null then job_ids[item.ordinality] end order by item.ordinality)
     into refused, job_ids
-    from unnest(job_ids) with ordinality as item(id, position)
-    left join lateral (
-        select refused[made.position] as why
-        from unnest(fresh) with ordinality as made(id, position)
-        where made.id = item.id and (refused[made.position]).code = 'JQ429'
-    ) as first on true;
+    from unnest(items) with ordinality as item
+    left join turned_away as first
+        on first.place = item.ordinality
+        or first.owner_service = item.owner_service and first.idempotency_key = item.idempotency_key;
 end;
 $$;
 

@@ -128,9 +128,10 @@ def test_a_full_queue_refuses_those_that_find_no_room(db: Db) -> None:
         {"owner_service": "x"},
         {"owner_service": "y"},
         {"idempotency_key": "a"},
+        {"idempotency_key": "b", "priority": 1},
     )
 
-    assert outcomes(rows) == ["new", "new", "JQ429", "JQ429", "new", "JQ429", "known"]
+    assert outcomes(rows) == ["new", "new", "JQ429", "JQ429", "new", "JQ429", "known", "JQ429"]
     # Those that came in before it are counted, though nothing waited when the statement began.
     assert rows[2]["message"] == "2 jobs of telephony wait, and no more than 2 may"
     assert rows[5]["message"] == "3 jobs wait, and no more than 3 may"
