@@ -154,6 +154,17 @@ async def test_a_wake_costs_a_full_worker_no_statement(conninfo: str, db: Db) ->
         assert meddler(worker.database).claims == before
 
 
+@pytest.mark.parametrize(("configured", "leased"), [(timedelta(minutes=15), 60), (timedelta(seconds=10), 10)])
+async def test_a_lease_is_a_minute_at_most(conninfo: str, db: Db, configured: timedelta, leased: int) -> None:
+    job_id = create(db)
+
+    async with running(conninfo, never, lease=configured) as worker:
+        await until(lambda: worker.attempts)
+        row = db.execute("select lease from aiserv.lease where job_id = %s", [job_id]).fetchone()
+
+    assert row == {"lease": timedelta(seconds=leased)}
+
+
 async def test_a_full_worker_says_now_and_then_that_it_lives(
     conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
