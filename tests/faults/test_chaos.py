@@ -130,5 +130,5 @@ async def test_chaos_costs_nothing_that_was_acknowledged(tmp_path: Path, measure
                 servers = [server.popen.pid for server in running.servers]
                 await until(lambda: max(map(descriptors, servers)) < MOST_DESCRIPTORS, 20)
     measured(f"{done.total()} faults in {CHAOS_SECONDS:.0f} s")
-    measured(f"{load.ledger.acknowledged} of {load.sent} requests acknowledged, 0 lost")
-    measured(f"slowest answer {load.slowest:.1f} s")
+    measured(f"{load.sent} requests, the slowest answered in {load.slowest:.1f} s")
+    measured(f"{load.ledger.acknowledged} facts acknowledged, 0 lost")
