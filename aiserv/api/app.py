@@ -24,6 +24,7 @@ from aiserv.api.app_keys import (
     PROVIDERS,
     TOKENS,
 )
+from aiserv.api.creates import Creates
 from aiserv.api.event_log import Events
 from aiserv.api.finished import FinishedJobs
 from aiserv.api.middlewares import Reception
@@ -31,7 +32,6 @@ from aiserv.api.openapi import document_routes
 from aiserv.api.routes import TABLE
 from aiserv.api.routing import Scopes
 from aiserv.api.waiting_claims import WaitingClaims
-from aiserv.creates import Creates
 from aiserv.database import Database
 from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics

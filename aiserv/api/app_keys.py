@@ -5,10 +5,10 @@ from typing import Final
 
 from aiohttp import web
 
+from aiserv.api.creates import Creates
 from aiserv.api.event_log import Events
 from aiserv.api.finished import FinishedJobs
 from aiserv.api.waiting_claims import WaitingClaims
-from aiserv.creates import Creates
 from aiserv.database import Database
 from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics

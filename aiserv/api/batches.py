@@ -10,11 +10,11 @@ import anyio
 from aiohttp import web
 
 from aiserv.answers import BatchAnswer, CreatedBatch
-from aiserv.api.answers import json_response
 from aiserv.api.app_keys import DATABASE, FINISHED, METRICS
 from aiserv.api.batch_body import Batch, read_batch
 from aiserv.api.preconditions import patience
 from aiserv.api.requests import header_key, path_id
+from aiserv.api.responses import json_response
 from aiserv.api.routing import Routes
 from aiserv.models import BatchQuery, CreateJobs, Waited
 from aiserv.queries.base import BatchedJob

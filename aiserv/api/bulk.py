@@ -8,9 +8,9 @@ from typing import Final
 from aiohttp import web
 
 from aiserv.answers import Cancelled, Retried
-from aiserv.api.answers import json_response
 from aiserv.api.app_keys import DATABASE, METRICS
 from aiserv.api.requests import parse
+from aiserv.api.responses import json_response
 from aiserv.api.routing import Routes
 from aiserv.filters import BulkFilter, CancelJobs, RetryJobs
 from aiserv.problems import Problem

@@ -9,9 +9,9 @@ from uuid import UUID
 from aiohttp import web
 
 from aiserv.answers import JobAnswer, JobsAnswer
-from aiserv.api.answers import HandedOver, is_gone, job_response
 from aiserv.api.app_keys import CALLER, CLAIM_LEASE, CLAIMS, DATABASE, METRICS
 from aiserv.api.requests import parse, path_id, roomy
+from aiserv.api.responses import HandedOver, is_gone, job_response
 from aiserv.api.routing import Routes
 from aiserv.database import DatabaseError
 from aiserv.models import ClaimJobs, CompleteJob, FailJob, HeartbeatJob, ReleaseJob, Settlement

@@ -8,11 +8,11 @@ import anyio
 from aiohttp import web
 
 from aiserv.answers import AttemptsAnswer, JobAnswer, JobPage
-from aiserv.api.answers import job_response, json_response, location, versioned
 from aiserv.api.app_keys import CREATES, DATABASE, FINISHED, METRICS
 from aiserv.api.cursors import cursor_after, last_of
 from aiserv.api.preconditions import patience, wanted_versions
 from aiserv.api.requests import header_key, invalid, parse, path_id, query
+from aiserv.api.responses import job_response, json_response, location, versioned
 from aiserv.api.routing import Routes
 from aiserv.fields import is_traceparent
 from aiserv.filters import ListJobs

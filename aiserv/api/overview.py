@@ -5,10 +5,10 @@ from typing import Final
 from aiohttp import web
 
 from aiserv.answers import QueueAnswer, QueuesAnswer, StatsAnswer, WorkersAnswer
-from aiserv.api.answers import json_response
 from aiserv.api.app_keys import CALLER, DATABASE
 from aiserv.api.preconditions import wanted_versions
 from aiserv.api.requests import invalid, parse, query
+from aiserv.api.responses import json_response
 from aiserv.api.routing import Routes
 from aiserv.filters import Stats
 from aiserv.models import SetQueue

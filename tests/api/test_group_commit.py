@@ -11,8 +11,8 @@ import pytest
 from psycopg import errors
 from psycopg.rows import DictRow
 
-from aiserv import creates
-from aiserv.creates import Creates
+from aiserv.api import creates
+from aiserv.api.creates import Creates
 from aiserv.database import is_of_one_row
 from aiserv.models import CreateJob
 from aiserv.queries.jobs import CreatedJob

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import anyio
 
-from aiserv.creates import Creates
+from aiserv.api.creates import Creates
 from aiserv.database import Database
 from aiserv.models import CreateJob
 from tests.bench.creates import CREATORS, JOB_TEXT

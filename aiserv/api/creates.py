@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from aiserv.api.grouping import Grouping
 from aiserv.database import Database, is_of_one_row
-from aiserv.grouping import Grouping
 from aiserv.models import CreateJob
 from aiserv.problems import Problem, unavailable
 from aiserv.queries.jobs import PATIENCE, CreatedJob, Creation

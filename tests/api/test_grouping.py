@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from aiserv import grouping
-from aiserv.grouping import Grouping
+from aiserv.api import grouping
+from aiserv.api.grouping import Grouping
 
 
 class Road:
