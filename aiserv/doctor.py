@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from aiserv.database import Database, DatabaseError, why_unreachable
+from aiserv.database import Caps, Database, DatabaseError, why_unreachable
 from aiserv.drift import MIGRATE, drift
 from aiserv.infra import InfraStatus
 from aiserv.listener import Listener
@@ -37,8 +37,12 @@ async def examine(settings: Settings) -> list[Finding]:
             advice = "Start PostgreSQL, or mend address, user or password in DATABASE_URL."
             findings.append(Finding("connection", "problem", unreachable, advice))
             return [*findings, *await _ai(settings, http, None)]
-        async with Database.open(url, size=1, name="aiserv doctor", statement_timeout=STATEMENT_TIMEOUT) as database:
+        caps = Caps(settings.server.max_pending, settings.server.max_pending_per_owner)
+        async with Database.open(
+            url, size=1, name="aiserv doctor", statement_timeout=STATEMENT_TIMEOUT, caps=caps
+        ) as database:
             findings.append(Finding("connection", "ok", "PostgreSQL answers"))
+            findings.append(await arrived(database, caps))
             findings += await _schema(database)
             findings.append(await listening(listen_url))
             findings.append(await clock(database))
@@ -86,6 +90,20 @@ async def _schema(database: Database) -> list[Finding]:
             advice = "Grant aiserv_service to the role that servers and workers log in as."
             return [Finding("schema", "problem", "this role may not use it", advice)]
         raise
+
+
+async def arrived(database: Database, caps: Caps) -> Finding:
+    """Whether PostgreSQL has the caps on waiting jobs that the connection brought: a pooler may drop them without a word."""
+    wanted = caps.session()
+    lost = [name for name, most in wanted.items() if await database.setting(name) != str(most)]
+    if lost:
+        advice = (
+            "Let the pooler pass `options` on (PgBouncer: take it off ignore_startup_parameters), or set them in PostgreSQL: "
+            "alter role … set aiserv.max_pending = …"
+        )
+        return Finding("caps", "problem", f"lost on the way: {', '.join(lost)}", advice)
+    said = ", ".join(f"{name} {most}" for name, most in wanted.items())
+    return Finding("caps", "ok", said or "none on waiting jobs")
 
 
 async def listening(conninfo: str) -> Finding:

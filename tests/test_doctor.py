@@ -11,8 +11,8 @@ from anyio import to_thread
 from psycopg.rows import DictRow
 
 from aiserv import listener
-from aiserv.database import Database
-from aiserv.doctor import clock, examine, listening, worst
+from aiserv.database import Caps, Database
+from aiserv.doctor import arrived, clock, examine, listening, worst
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
 from aiserv.queries.installation import Finding
@@ -134,6 +134,15 @@ async def test_a_database_that_is_not_there_is_recognised_without_its_password()
 
     assert (finding.status, "port 9" in finding.detail) == ("problem", True)
     assert "planted" not in finding.detail
+
+
+async def test_caps_that_a_pooler_drops_are_recognised(conninfo: str, database: Database) -> None:
+    # A pool that was opened without them is what is left behind such a pooler.
+    assert (await arrived(database, Caps(5, 3))).detail == (
+        "lost on the way: aiserv.max_pending, aiserv.max_pending_per_owner"
+    )
+    assert (await found(conninfo, "caps")).detail == "none on waiting jobs"
+    assert (await found(conninfo, "caps", MAX_PENDING="5")).detail == "aiserv.max_pending 5"
 
 
 async def test_swallowed_notifications_are_recognised(conninfo: str, monkeypatch: pytest.MonkeyPatch) -> None:

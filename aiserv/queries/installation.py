@@ -42,6 +42,11 @@ class InstallationQueries(Queries):
         )
         return [Finding(*row) for row in rows]
 
+    async def setting(self, name: str) -> str | None:
+        """What a setting of PostgreSQL is in these sessions, None if nobody gave it a value."""
+        rows = await self._rows("select current_setting(%(name)s, true)", {"name": name})
+        return str(rows[0][0]) if rows[0][0] else None
+
     async def installed_files(self) -> list[InstalledFile]:
         """The files that the schema was made of. Raises psycopg.Error without a schema."""
         rows = await self._rows(

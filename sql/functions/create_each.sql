@@ -32,9 +32,13 @@ begin
 
     return query
     select
-        shown::aiserv.jobs, reserved.job_ids[why.place] = fresh[why.place], why.code, why.message, why.detail, why.hint
+        shown::aiserv.jobs, reserved.job_ids[why.place] = fresh[why.place], coalesce(why.code, gone.code),
+        coalesce(why.message, gone.message), why.detail, coalesce(why.hint, gone.hint)
     from unnest(reserved.refused) with ordinality as why(code, message, detail, hint, place)
     left join aiserv.jobs as shown on shown.id = reserved.job_ids[why.place]
+    -- Its key was known a moment ago, and its job has been deleted since: now the key is free.
+    left join (values ('55P03', 'the job of its idempotency key has just been deleted', 'Create it again.')) as gone(code, message, hint)
+        on why.code is null and shown.id is null
     order by why.place;
 end;
 $$;
@@ -43,5 +47,5 @@ comment on function aiserv.create_each is
 'Store many jobs in one transaction, each for itself, and return in input order what became of each: the job as create_job
 returns it and whether it is new, or the code, message, detail and hint of its refusal. jobs is a JSON array of objects with the
 parameters of create_job. An item is refused with 55P03 when another transaction holds its idempotency key for longer than
-patience: create it alone, or with more of it.
+patience, or has just lost its job to retention: create it alone, or with more of it.
 Raises JV400 (jobs is no array).';

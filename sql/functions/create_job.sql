@@ -34,9 +34,12 @@ begin
         create_job.metadata, create_job.idempotency_key, create_job.traceparent
     );
     perform aiserv._check_new_jobs(array[item]);
-    job_ids := aiserv._create_jobs(array[item]);
-
-    select job.* into created from aiserv.jobs as job where job.id = job_ids[1];
+    loop
+        job_ids := aiserv._create_jobs(array[item]);
+        select job.* into created from aiserv.jobs as job where job.id = job_ids[1];
+        -- Unless its key made a job that has been deleted since: now the key is free.
+        exit when found;
+    end loop;
     return created;
 end;
 $$;

@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from tests.sql.calls import Connect, Db, call, create, get, in_background, refusal, wait_until_blocked
+from tests.sql.calls import Connect, Db, call, create, create_many, get, in_background, refusal, wait_until_blocked
 
 JOB = {"owner_service": "telephony", "task_type": "chat", "model_profile": "qwen"}
 
@@ -113,6 +113,24 @@ def test_a_key_that_another_transaction_holds_keeps_nobody_waiting_and_sends_nob
     assert outcomes(impatiently) == ["55P03"]
     (known,) = patiently.result()
     assert (known["id"], known["is_new"]) == (held["id"], False)
+
+
+def test_a_key_whose_job_is_deleted_meanwhile_never_answers_without_a_job(db: Db, connect: Connect) -> None:
+    other, single, watcher = connect(), connect(), connect()
+    create_many(db, [{"idempotency_key": "together"}, {"idempotency_key": "alone"}])
+    call(db, "cancel_jobs", match_all=True)
+
+    with other.transaction():
+        # Both have read their keys when they wait for the counters.
+        other.execute("lock table aiserv.delta in share row exclusive mode")
+        together = in_background(lambda: create_each(db, {"idempotency_key": "together"}, {}))
+        alone = in_background(lambda: create(single, idempotency_key="alone"))
+        for waiting in (db, single):
+            wait_until_blocked(watcher, waiting)
+        call(other, "delete_jobs", model_profile="qwen")
+
+    assert outcomes(together.result()) == ["55P03", "new"]
+    assert alone.result()["status"] == "pending"
 
 
 def test_a_full_queue_refuses_those_that_find_no_room(db: Db) -> None:
