@@ -93,13 +93,13 @@ async def _schema(database: Database) -> list[Finding]:
 
 
 async def arrived(database: Database, caps: Caps) -> Finding:
-    """Whether PostgreSQL has the caps on waiting jobs that the connection brought: a pooler may drop them without a word."""
+    """Whether the caps on waiting jobs reach PostgreSQL: a pooler may drop them without a word."""
     wanted = caps.session()
     lost = [name for name, most in wanted.items() if await database.setting(name) != str(most)]
     if lost:
         advice = (
-            "Let the pooler pass `options` on (PgBouncer: take it off ignore_startup_parameters), or set them in PostgreSQL: "
-            "alter role … set aiserv.max_pending = …"
+            "Let the pooler pass `options` on (PgBouncer: take it off ignore_startup_parameters), "
+            "or set them in PostgreSQL: alter role … set aiserv.max_pending = …"
         )
         return Finding("caps", "problem", f"lost on the way: {', '.join(lost)}", advice)
     said = ", ".join(f"{name} {most}" for name, most in wanted.items())
