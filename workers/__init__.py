@@ -1,1 +1,1 @@
-"""The hands of aiserv: workers that claim jobs, have them executed, and settle them."""
+"""Workers: they claim jobs, have them executed, and settle them."""

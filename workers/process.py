@@ -33,7 +33,7 @@ LEASE_STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
-class Hands:
+class Work:
     """What a worker takes, what it does with it, and which secrets it must keep while doing so.
 
     `providers` and `queues` are those of `workers.worker.Worker`.
@@ -47,8 +47,8 @@ class Hands:
     queues: dict[str, list[str]] = field(default_factory=dict)
 
 
-# Opens what the hands need; the stack closes it when the worker has ended.
-Hire: TypeAlias = Callable[[AsyncExitStack, Database, WorkerMetrics], Awaitable[Hands]]
+# Opens what the work needs; the stack closes it when the worker has ended.
+OpenWork: TypeAlias = Callable[[AsyncExitStack, Database, WorkerMetrics], Awaitable[Work]]
 
 
 class Kind(StrEnum):
@@ -92,19 +92,23 @@ async def work(
     openers = {Kind.LLM: _chat, Kind.TRANSCRIPTION: _transcription}
     chosen = choose_kinds(settings, kinds)
 
-    async def hire(stack: AsyncExitStack, database: Database, metrics: WorkerMetrics) -> Hands:
+    async def open_work(stack: AsyncExitStack, database: Database, metrics: WorkerMetrics) -> Work:
         return _joined([await openers[kind](settings, stack, database, metrics) for kind in chosen])
 
-    await employ(hire, settings, stop, task_status=task_status)
+    await run_worker(open_work, settings, stop, task_status=task_status)
 
 
-async def employ(
-    hire: Hire, settings: Settings, stop: anyio.Event, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
+async def run_worker(
+    open_work: OpenWork,
+    settings: Settings,
+    stop: anyio.Event,
+    *,
+    task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Work with these hands until `stop` is set, then drain; as `work`."""
+    """Do this work until `stop` is set, then drain; as `work`."""
     host, port = settings.worker.http_host, settings.worker.http_port
     async with AsyncExitStack() as stack:
-        worker = await _open_worker(settings, hire, stack)
+        worker = await _open_worker(settings, open_work, stack)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         status = status_application(worker, settings.worker)
         async with serving(status, host, port, shutdown_timeout=timedelta(seconds=1)) as bound_port:
@@ -122,7 +126,7 @@ async def employ(
     )
 
 
-async def _open_worker(settings: Settings, hire: Hire, stack: AsyncExitStack) -> Worker:
+async def _open_worker(settings: Settings, open_work: OpenWork, stack: AsyncExitStack) -> Worker:
     url, slots = settings.database.url, settings.worker.claim_limit
     metrics = WorkerMetrics()
     # One connection claims, one settles; more only for releases.
@@ -131,61 +135,59 @@ async def _open_worker(settings: Settings, hire: Hire, stack: AsyncExitStack) ->
     lease_database = await stack.enter_async_context(
         Database.open(url, size=1, name="aiserv worker leases", statement_timeout=LEASE_STATEMENT_TIMEOUT)
     )
-    hands = await hire(stack, database, metrics)
+    opened = await open_work(stack, database, metrics)
     return Worker(
         worker_id=settings.worker.id,
-        task_types=hands.task_types,
-        model_profiles=hands.model_profiles,
-        execute=hands.execute,
+        task_types=opened.task_types,
+        model_profiles=opened.model_profiles,
+        execute=opened.execute,
         database=database,
         lease_database=lease_database,
         metrics=metrics,
         slots=slots,
         poll_interval=settings.worker.poll_interval.total_seconds(),
         lease=settings.worker.lease_timeout,
-        secrets=[*hands.secrets, *passwords(url)],
-        providers=hands.providers,
-        queues=hands.queues,
+        secrets=[*opened.secrets, *passwords(url)],
+        providers=opened.providers,
+        queues=opened.queues,
         patience=settings.worker.provider_patience,
     )
 
 
-def _joined(hands: Sequence[Hands]) -> Hands:
-    """The hands of several kinds as one; no two kinds have a task type in common."""
-    if len(hands) == 1:
-        return hands[0]
-    executors = {task_type: one.execute for one in hands for task_type in one.task_types}
+def _joined(kinds: Sequence[Work]) -> Work:
+    """Work of several kinds as one; no two kinds have a task type in common."""
+    if len(kinds) == 1:
+        return kinds[0]
+    executors = {task_type: one.execute for one in kinds for task_type in one.task_types}
     # Of the pairs that their lists make, some belong to none of them: another worker may serve those.
     queues: defaultdict[str, list[str]] = defaultdict(list)
-    for one in hands:
+    for one in kinds:
         for profile in one.model_profiles:
             queues[profile] += one.task_types
 
     async def execute(job: Job) -> Outcome:
         return await executors[job.task_type](job)
 
-    return Hands(
+    return Work(
         list(executors),
         list(queues),
         execute,
-        [secret for one in hands for secret in one.secrets],
-        providers={profile: names for one in hands for profile, names in one.providers.items()},
+        [secret for one in kinds for secret in one.secrets],
+        providers={profile: names for one in kinds for profile, names in one.providers.items()},
         queues=dict(queues),
     )
 
 
-async def _chat(settings: Settings, stack: AsyncExitStack, _database: Database, metrics: WorkerMetrics) -> Hands:
+async def _chat(settings: Settings, stack: AsyncExitStack, _database: Database, metrics: WorkerMetrics) -> Work:
     llm = settings.llm
     api_key = llm.api_key.get_secret_value() if llm.api_key else None
     chat = await stack.enter_async_context(
         Chat(base_url=llm.base_url or "", api_key=api_key, model=llm.model, timeout=llm.timeout)
     )
-    return Hands(list(chat.task_types), [llm.model], observed("llm", chat, metrics), [api_key] if api_key else [])
+    return Work(list(chat.task_types), [llm.model], observed("llm", chat, metrics), [api_key] if api_key else [])
 
 
-async def _transcription(
-    settings: Settings, stack: AsyncExitStack, database: Database, metrics: WorkerMetrics
-) -> Hands:
+async def _transcription(settings: Settings, stack: AsyncExitStack, database: Database, metrics: WorkerMetrics) -> Work:
     # Imported here: decoders and their processes are no business of a chat worker.
     from workers.executors.transcription import Transcription  # noqa: PLC0415
 
@@ -193,7 +195,7 @@ async def _transcription(
         Transcription(settings.transcription, observe=metrics.provider_request, resting=resting_by(database))
     )
     execute = reporting(transcription, database)
-    return Hands(
+    return Work(
         list(transcription.task_types),
         list(transcription.model_profiles),
         execute,

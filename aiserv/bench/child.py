@@ -27,23 +27,23 @@ from aiserv.metrics import WorkerMetrics
 from aiserv.models import Job
 from aiserv.settings import Settings
 from workers.executors import Outcome
-from workers.process import Hands, Hire, employ
+from workers.process import OpenWork, Work, run_worker
 
 TASK_TYPE = "noop"
 STDIN = 0
 
 
-def no_op(model_profile: str, report: Callable[[Job], None]) -> Hire:
-    """Hands that do nothing with the no-op jobs of a model profile, but report each start."""
+def no_op(model_profile: str, report: Callable[[Job], None]) -> OpenWork:
+    """Work that does nothing with the no-op jobs of a model profile, but reports each start."""
 
     async def execute(job: Job) -> Outcome:
         report(job)
         return Outcome({"ok": True}, None)
 
-    async def hire(_stack: AsyncExitStack, _database: Database, _metrics: WorkerMetrics) -> Hands:
-        return Hands([TASK_TYPE], [model_profile], execute, secrets=[])
+    async def open_work(_stack: AsyncExitStack, _database: Database, _metrics: WorkerMetrics) -> Work:
+        return Work([TASK_TYPE], [model_profile], execute, secrets=[])
 
-    return hire
+    return open_work
 
 
 class Reports:
@@ -102,7 +102,7 @@ def main() -> None:
         await serve(settings, stop, task_status=task_status)
 
     async def worker(stop: anyio.Event, *, task_status: TaskStatus[int]) -> None:
-        await employ(no_op(given.model_profile, Reports(given.every)), settings, stop, task_status=task_status)
+        await run_worker(no_op(given.model_profile, Reports(given.every)), settings, stop, task_status=task_status)
 
     process = server if given.what == "server" else worker
     anyio.run(run, process, backend_options={"use_uvloop": find_spec("uvloop") is not None})
