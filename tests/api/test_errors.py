@@ -295,11 +295,13 @@ async def test_without_a_database_the_service_is_unavailable_and_says_when_to_co
     api: Api, db: psycopg.Connection[DictRow], conninfo: str
 ) -> None:
     name = db.info.dbname
+    allow = sql.SQL("alter database {} allow_connections {}")
     with psycopg.connect(conninfo.replace(name, "postgres"), autocommit=True) as administrator:
-        administrator.execute(sql.SQL("alter database {} allow_connections false").format(sql.Identifier(name)))
+        administrator.execute(allow.format(sql.Identifier(name), sql.Literal(False)))  # noqa: FBT003 - a value of SQL
         administrator.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
 
-    answer = await api.get("jobs")
+        answer = await api.get("jobs")
+        administrator.execute(allow.format(sql.Identifier(name), sql.Literal(True)))  # noqa: FBT003
 
     assert answer.refusal == (503, "unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
