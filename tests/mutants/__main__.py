@@ -24,7 +24,7 @@ from tests.mutants.mutants import MUTANTS
 ROOT = Path(__file__).parents[2]
 TREE = ["aiserv", "workers", "sql", "tests", "pyproject.toml", "openapi.json", "Makefile", "deploy"]
 SECONDS = 300
-FAILED = re.compile(r"^FAILED (\S+?)(?: - (.*))?$", re.MULTILINE)
+FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 class Verdict(NamedTuple):

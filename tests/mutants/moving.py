@@ -4,11 +4,11 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant(
-        "a completed job may be retried",
+        "a cancelled job may be retried",
         "sql/functions/_retry.sql",
         "unsuccessful.outcome = 'failed' and ",
         "",
-        "tests/sql/test_transitions.py -k retry_job-completed",
+        "tests/sql/test_transitions.py -k retry_job-cancelled",
     ),
     Mutant(
         "a retry keeps the failures",

@@ -35,6 +35,7 @@ def test_a_mutant_that_has_drifted_is_an_error() -> None:
     [
         (0, "2 passed", None),
         (1, "FAILED tests/a.py::test_b - AssertionError", "tests/a.py::test_b"),
+        (1, "FAILED tests/a.py::test_b[c = 1]\nERROR tests/a.py::test_b", "tests/a.py::test_b[c = 1]"),
         (1, "E  Failed: Timeout (>20.0s) from pytest-timeout.\nFAILED tests/a.py::test_b - Failed", None),
         (1, "ERROR tests/a.py::test_b", None),
         (2, "FAILED tests/a.py::test_b", None),

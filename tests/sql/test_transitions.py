@@ -160,11 +160,12 @@ def test_a_heartbeat_moves_the_lease_and_shows_progress(db: Db) -> None:
 
 
 def test_a_retried_job_begins_anew_and_keeps_counting_attempts(db: Db) -> None:
-    job_id = in_state(db, "failed")
-    failed = get(db, job_id)
+    job_id = claimed(db, max_attempts=1)["id"]
+    failed = one(db, "fail_job", job_id=job_id, category="timeout", message="late", retryable=True)
 
     retried = one(db, "retry_job", job_id=job_id)
 
+    assert (failed["status"], failed["failures"]) == ("failed", 1)
     assert (retried["status"], retried["attempt"], retried["failures"]) == ("pending", 1, 0)
     gone = ["error_category", "error_message", "result", "usage", "worker_id", "finished_at"]
     assert {retried[name] for name in gone} == {None}
