@@ -92,6 +92,8 @@ def verdict(status: int, output: str) -> tuple[str | None, str]:
 
 def main(words: list[str]) -> int:
     chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in words)]
+    if not chosen:
+        sys.exit(f"no mutant has {' and '.join(words)} in its name")
     for mutant in chosen:
         mutated((ROOT / mutant.file).read_text(), mutant)
 

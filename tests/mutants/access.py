@@ -1,4 +1,4 @@
-"""Scoped tokens: what a token may do, and whose jobs it sees and touches."""
+"""Who may do what: scoped tokens, roles, and addresses that are fetched from."""
 
 from tests.mutants.mutant import Mutant
 
@@ -65,5 +65,26 @@ MUTANTS = [
         "    if owner is None:\n        return set()\n",
         "    if owner:\n        return set()\n",
         "tests/api/test_scopes.py -k settlement_within",
+    ),
+    Mutant(
+        "a service calls what is private",
+        "sql/grants.sql",
+        "if function.name not like '\\_%' and exists",
+        "if exists",
+        "tests/sql/test_roles.py -k public_functions",
+    ),
+    Mutant(
+        "an address within an address is not seen",
+        "workers/audio/addresses.py",
+        "not any(_is_local(meant) for meant in _meanings(real))",
+        "not _is_local(real)",
+        "tests/workers/audio/test_addresses.py",
+    ),
+    Mutant(
+        "a recording is fetched from anywhere",
+        "workers/audio/sources.py",
+        "if not limits.hosts.admits(host, str(peer[0])):",
+        "if not peer:",
+        "tests/workers/audio/test_sources.py -k redirect",
     ),
 ]

@@ -66,4 +66,11 @@ MUTANTS = [
         "> 9\n",
         "tests/sql/test_guards.py -k one_place",
     ),
+    Mutant(
+        "what waits may be finished by hand",
+        "sql/triggers/guard_outcome.sql",
+        "coalesce(lease.job_id, ready.job_id, scheduled.job_id) is not null",
+        "false",
+        "tests/sql/test_guards.py -k cannot_be_finished",
+    ),
 ]
