@@ -20,10 +20,10 @@ T = TypeVar("T")
 PATIENCE = 20  # seconds
 
 
-def call(db: Db, function: str, **arguments: object) -> list[DictRow]:
-    """The rows that `aiserv.<function>` returns, called with named arguments."""
+def call(db: Db, function: str, select: str = "*", /, **arguments: object) -> list[DictRow]:
+    """What is selected, or all columns, of the rows that `aiserv.<function>` returns, called with named arguments."""
     named = ", ".join(f"{name} => %({name})s" for name in arguments)
-    return db.execute(f"select * from aiserv.{function}({named})".encode(), arguments).fetchall()
+    return db.execute(f"select {select} from aiserv.{function}({named})".encode(), arguments).fetchall()
 
 
 def one(db: Db, function: str, **arguments: object) -> DictRow:

@@ -1,0 +1,78 @@
+"""What the model remembers: jobs, keys, batches, settings and turns."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from tests.sql.model.job import Job
+from tests.sql.model.moments import Time, known, older_id
+
+Key = tuple[str, str]
+
+
+@dataclass
+class Batch:
+    """`key` and `body` are those that it was asked for with."""
+
+    created_at: Time
+    jobs: list[Job]
+    key: Key | None
+    body: Any
+
+
+@dataclass
+class Setting:
+    paused: bool = False
+    max_running: int | None = None
+
+
+@dataclass
+class Books:
+    """Everything that the functions have written, and whose turn it is."""
+
+    now: datetime
+    jobs: list[Job] = field(default_factory=list)
+    keys: dict[Key, Job] = field(default_factory=dict)
+    batches: dict[UUID, Batch] = field(default_factory=dict)
+    settings: dict[tuple[str, str], Setting] = field(default_factory=dict)
+    turns: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    served: int = 0
+    # Batches that may have been forgotten or not: nobody promises which.
+    fading: set[UUID] = field(default_factory=set)
+
+    def living(self, *places: str) -> list[Job]:
+        """The jobs that were not pruned, or only those that lie in one of these places, in order of id."""
+        return sorted(
+            (job for job in self.jobs if job.exists and (not places or job.place in places)),
+            key=lambda job: str(job.row["id"]),
+        )
+
+    def settle_times(self) -> None:
+        """Replace every moment by the time that answers have shown it to be."""
+        for job in self.living():
+            job.row = {name: known(value) for name, value in job.row.items()}
+            job.attempts = [{name: known(value) for name, value in row.items()} for row in job.attempts]
+            job.first_claim_at = known(job.first_claim_at)
+        for batch in self.batches.values():
+            batch.created_at = known(batch.created_at)
+
+    def grow_older(self, by: timedelta) -> None:
+        """Let time pass: everything was so much earlier, and ids, which are made of the time, say so, too."""
+
+        def older(value: object) -> object:
+            return value - by if isinstance(value, datetime) else value
+
+        for job in self.jobs:
+            job.row = {name: older(value) for name, value in job.row.items()}
+            job.row["id"] = older_id(job.row["id"], by)
+            job.attempts = [{name: older(value) for name, value in row.items()} for row in job.attempts]
+            job.first_claim_at = older(job.first_claim_at)  # type: ignore[assignment]  # a time stays one
+        for batch in self.batches.values():
+            batch.created_at = older(batch.created_at)  # type: ignore[assignment]  # as above
+
+    def fade(self, shown: set[UUID]) -> None:
+        """Forget what may have been forgotten, and was."""
+        for batch_id in self.fading - shown:
+            del self.batches[batch_id]
+        self.fading.clear()

@@ -1,0 +1,70 @@
+"""Housekeeping: what nobody asks for by name."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from tests.sql.model.books import Books
+from tests.sql.model.job import FINAL, Job, Refused, is_before
+from tests.sql.model.moments import NO_TIME, Moment, Time, known
+
+LOST = "{} leases in a row expired: the workers that ran it died or were cut off"
+
+
+class Keeps(Books):
+    """Predicts recover_jobs, prune_jobs, sweep and next_wake, and the promotion of what is due."""
+
+    def promote(self, queues: Iterable[tuple[str, str]]) -> None:
+        for job in self.living("scheduled"):
+            if job.queue in queues and job.row["run_at"] <= self.now:
+                job.place = "ready"
+
+    def recover(self, max_jobs: int | None = None) -> list[Job]:
+        lost = [job for job in self.living("lease") if is_before(job.row["lease_expires_at"], self.now)][:max_jobs]
+        again, ended = Moment(), Moment()
+        for job in lost:
+            job.lost_leases += 1
+            if job.lost_leases < 3:
+                job.requeue("lease_expired", again, None, job.row["run_at"], self.now)
+            else:
+                message = LOST.format(job.lost_leases)
+                job.ended("lease_expired", ended, "lease_expired", message)
+                job.finish("failed", ended, error_category="lease_expired", error_message=message)
+        return lost
+
+    def prune(self, retention: timedelta, max_jobs: int) -> int:
+        if retention < NO_TIME:
+            raise Refused("JV400")
+        if not retention:
+            return 0
+        cutoff = self.now - retention
+        old = [job for job in self.living() if job.status in FINAL and is_before(job.row["finished_at"], cutoff)]
+        for job in old[:max_jobs]:
+            job.exists = False
+        self.keys = {key: job for key, job in self.keys.items() if job.exists}
+        self._forget(cutoff, max_jobs)
+        return len(old[:max_jobs])
+
+    def _forget(self, cutoff: datetime, most: int) -> None:
+        """Forget old batches without jobs, of the oldest few, or else of others."""
+        old = sorted(
+            (known(batch.created_at), batch_id)
+            for batch_id, batch in self.batches.items()
+            if known(batch.created_at) < cutoff
+        )
+        empty = {batch_id for _, batch_id in old if not any(job.exists for job in self.batches[batch_id].jobs)}
+        first = {batch_id for _, batch_id in old[:most]}
+        for batch_id in empty & first:
+            del self.batches[batch_id]
+        if len(first) == most and not empty & first:
+            self.fading = empty
+
+    def sweep(self, retention: timedelta) -> None:
+        self.recover()
+        self.promote({job.queue for job in self.living()})
+        self.prune(retention, 1000)
+
+    def next_wake(self) -> Time | None:
+        """When the first job becomes due or the first lease runs out."""
+        times = [job.row["run_at"] for job in self.living("scheduled")]
+        times += [job.row["lease_expires_at"] for job in self.living("lease")]
+        return min(times, default=None)
