@@ -66,6 +66,13 @@ MUTANTS = [
         "tests/api/test_grouping.py -k unknown_outcome",
     ),
     Mutant(
+        "who waits behind a lost group is sent after it",
+        "aiserv/grouping.py",
+        "behind = [] if alone or self._is_of_one(error) else list(self._waiting)",
+        "behind: list[_Member[Item, Outcome]] = []",
+        "tests/test_grouping.py -k behind",
+    ),
+    Mutant(
         "a group whose connection was lost is sent again",
         "aiserv/database.py",
         '(state != "" and not is_unavailable(error))',
