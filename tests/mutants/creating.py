@@ -67,10 +67,10 @@ MUTANTS = [
     ),
     Mutant(
         "who waits behind a lost group is sent after it",
-        "aiserv/grouping.py",
+        "aiserv/api/grouping.py",
         "behind = [] if alone or self._is_of_one(error) else list(self._waiting)",
         "behind: list[_Member[Item, Outcome]] = []",
-        "tests/test_grouping.py -k behind",
+        "tests/api/test_grouping.py -k behind",
     ),
     Mutant(
         "a group whose connection was lost is sent again",
