@@ -75,4 +75,5 @@ comment on function aiserv.set_queue is
 'Set pauses and limits of a model profile, or of one task type of it; of the two levels the tighter holds. What is left out stays.
 paused => false ends a pause and forgets its reason; paused_until, with paused => true, lets it end by itself.
 A limit of null is lifted, of -1 (as left out) stays; so it is with a pause_reason of null, and of ''''. Claims that wait are woken.
-Raises JV400 (a name or a number out of range).';
+Claims under way end first, and later ones see it; only a transaction at REPEATABLE READ that began before misses the first settings
+of a queue. Raises JV400 (a name or a number out of range).';
