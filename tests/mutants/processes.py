@@ -4,10 +4,10 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant(
-        "leases are renewed when it is too late",
+        "leases are renewed when it is nearly too late",
         "workers/lease.py",
         "pause = self._lease.total_seconds() / 3",
-        "pause = self._lease.total_seconds() * 3",
+        "pause = self._lease.total_seconds() / 1.5",
         "tests/workers/test_lease.py -k every_third",
     ),
     Mutant(

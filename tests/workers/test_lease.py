@@ -3,11 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, LiteralString
 from uuid import UUID
 
 import anyio
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 
 from tests.waiting import until
 from tests.workers.running import Db, Meddler, create, job
@@ -47,19 +50,50 @@ def claim(db: Db) -> UUID:
     return job_id
 
 
-async def test_leases_are_renewed_every_third_of_their_length(conninfo: str, db: Db) -> None:
+async def test_leases_are_renewed_every_third_of_their_length(
+    conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+
+    def pass_at_once(seconds: float) -> anyio.CancelScope:
+        pauses.append(seconds)
+        return anyio.move_on_after(0)
+
+    monkeypatch.setattr("workers.lease.anyio", SimpleNamespace(move_on_after=pass_at_once))
     job_id = claim(db)
     async with (
-        keeping(conninfo, {job_id: 1}, timedelta(seconds=1)) as (keeper, told, _),
+        keeping(conninfo, {job_id: 1}, timedelta(minutes=1)) as (keeper, told, _),
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(keeper.run)
 
-        with anyio.fail_after(2):
-            await until(lambda: len(told.renewed) == 3)
+        await until(lambda: len(told.renewed) >= 3)
         tasks.cancel_scope.cancel()
 
-    assert told.renewed[-1] == (job_id, 1, job(db, job_id)["lease_expires_at"])
+    assert set(pauses) == {20.0}
+    assert {(renewed_id, attempt) for renewed_id, attempt, _ in told.renewed} == {(job_id, 1)}
+    assert told.renewed[0][2] < told.renewed[-1][2] <= job(db, job_id)["lease_expires_at"]
+
+
+async def test_all_leases_are_renewed_in_one_statement(conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {claim(db): 1 for _ in range(3)}
+    statements = []
+    async with keeping(conninfo, held, timedelta(minutes=1)) as (keeper, told, database):
+        send = database._rows
+
+        async def count(query: LiteralString, parameters: dict[str, Any]) -> list[TupleRow]:
+            statements.append(query)
+            return await send(query, parameters)
+
+        monkeypatch.setattr(database, "_rows", count)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keeper.run)
+
+            await until(lambda: told.renewed)
+            tasks.cancel_scope.cancel()
+
+    assert {renewed_id for renewed_id, *_ in told.renewed} == set(held)
+    assert len(statements) == 1
 
 
 async def test_what_is_not_held_any_more_is_lost(conninfo: str, db: Db) -> None:
