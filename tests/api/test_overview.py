@@ -86,6 +86,28 @@ async def test_a_queue_whose_provider_is_in_trouble_gives_no_jobs_and_says_why(
     assert 'aiserv_queue_paused{model_profile="a"} 1.0' in metrics
 
 
+async def test_the_metrics_of_the_contract_are_there_and_name_no_owner_and_no_job(api: Api) -> None:
+    job = await api.create(model_profile="a", owner_service="telephony", owner_ref="beeline/42")
+    await api.get(f"jobs/{job['id']}")
+
+    metrics = (await api.get("/metrics")).text
+
+    for line in (
+        'aiserv_jobs{model_profile="a",status="pending",task_type="llm_chat"} 1.0',
+        'aiserv_jobs{model_profile="a",status="completed",task_type="llm_chat"} 0.0',
+        'aiserv_transitions_total{model_profile="a",task_type="llm_chat",transition="create"} 1.0',
+        'aiserv_http_request_seconds_count{method="GET",route="/api/v1/jobs/{job_id}",status="200"} 1.0',
+        'aiserv_queue_paused{model_profile="a"} 0.0',
+        "aiserv_unfenced_settlements_total 0.0",
+    ):
+        assert line in metrics.splitlines()
+    (waited,) = [line for line in metrics.splitlines() if line.startswith("aiserv_oldest_pending_seconds{")]
+    labels, _, seconds = waited.partition(" ")
+    assert labels == 'aiserv_oldest_pending_seconds{model_profile="a"}'
+    assert 0 < float(seconds) < 60
+    assert not [said for said in ("telephony", "beeline", job["id"]) if said in metrics]
+
+
 async def test_what_is_left_out_stays_and_null_lifts(api: Api) -> None:
     await api.send("PUT", "queues/a", {"max_running": 3, "requests_per_minute": 60, "paused": True})
 

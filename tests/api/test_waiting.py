@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -11,6 +12,8 @@ import pytest
 from aiohttp import ClientSession
 from psycopg.rows import DictRow
 
+from aiserv.api.finished import FinishedJobs
+from aiserv.database import Database
 from tests.api.client import CHAT, Answer, Api
 from tests.api.conftest import Running, Start
 from tests.waiting import SOON, until
@@ -260,6 +263,31 @@ async def test_a_wait_outlives_a_broken_listener(api: Api, db: psycopg.Connectio
     answer, _ = await both(api.get(f"jobs/{job['id']}?wait=30s"), break_and_finish)
 
     assert answer.job["status"] == "cancelled"
+
+
+async def test_a_lost_notification_delays_a_wait_by_one_look_at_most(
+    conninfo: str, db: psycopg.Connection[DictRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiserv.api.finished.LOOK_SECONDS", 0.1)
+    row = db.execute("select id from aiserv.create_job('telephony', 'llm_chat', 'qwen')").fetchone()
+    assert row
+    answers = []
+
+    async with Database.open(conninfo, size=1, name="waits") as database, anyio.create_task_group() as tasks:
+        deaf = FinishedJobs(database)
+        tasks.start_soon(deaf.run)
+
+        async def wait() -> None:
+            answers.append(await deaf.wait_for(row["id"], timedelta(minutes=1)))
+
+        tasks.start_soon(wait)
+        await until(lambda: [waiter for waiters in deaf._waiters.values() for waiter in waiters if waiter.shown])
+        db.execute("select aiserv.cancel_job(%s)", [row["id"]])
+
+        await until(lambda: answers)
+        tasks.cancel_scope.cancel()
+
+    assert answers[0].is_finished
 
 
 async def test_those_who_wait_hold_no_connection(start: Start, session: ClientSession) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import psycopg
@@ -154,6 +155,12 @@ async def test_a_silent_provider_is_down(hurried: None) -> None:
     row = await llm(hangs())
 
     assert (row["status"], row["error"]) == ("down", "no answer within 0.5 s")
+
+
+def test_a_probe_has_three_seconds_and_is_shared_for_five() -> None:
+    status = ProvidersStatus(Settings.load({}), Mock())
+
+    assert (providers_status.PROBE_SECONDS, status._shared._seconds) == (3, 5)
 
 
 async def test_a_provider_that_is_silent_over_our_own_job_is_busy(hurried: None) -> None:
