@@ -19,6 +19,7 @@ from aiserv.models import Job
 from tests.providers import Answer
 from tests.waiting import SOON, until
 from workers.executors import Executor, Outcome
+from workers.failures import Failure
 from workers.worker import Worker
 
 Db = psycopg.Connection[DictRow]
@@ -116,6 +117,13 @@ async def say_hello(_job: Job) -> Outcome:
 async def never(_job: Job) -> Outcome:
     await anyio.sleep_forever()
     raise AssertionError
+
+
+def raises(failure: Failure) -> Executor:
+    async def execute(_job: Job) -> Outcome:
+        raise failure
+
+    return execute
 
 
 def create(db: Db, job_input: JsonValue | str = "{}", **fields: object) -> UUID:

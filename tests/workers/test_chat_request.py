@@ -20,16 +20,14 @@ async def test_messages_go_to_the_provider_as_they_are() -> None:
     assert provider.last.json == {"model": "qwen", "messages": messages}
 
 
-async def test_system_and_user_become_messages() -> None:
+@pytest.mark.parametrize("given", [{"system": "Be brief.", "user": "Hi."}, {"system": "Be brief."}, {"user": "Hi."}])
+async def test_system_and_user_become_messages(given: dict[str, JsonValue]) -> None:
     async with chat_with_provider() as (chat, provider):
-        await chat(chat_job({"system": "Be brief.", "user": "Hi."}))
+        await chat(chat_job(given))
 
     assert provider.last.json == {
         "model": "qwen",
-        "messages": [
-            {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": "Hi."},
-        ],
+        "messages": [{"role": role, "content": text} for role, text in given.items()],
     }
 
 

@@ -14,9 +14,9 @@ from aiserv.models import Job
 from tests.providers import Answer, content, fake_provider, refuses
 from tests.waiting import until
 from tests.workers.chats import chat_at
-from tests.workers.running import Db, after, create, finished, heard, job, meddler, running
+from tests.workers.running import Db, after, create, finished, heard, job, meddler, raises, running
 from workers.attempt import End
-from workers.executors import Executor, Outcome
+from workers.executors import Outcome
 from workers.failures import Failure
 
 JOBS = 200
@@ -37,13 +37,6 @@ def reserved_port() -> Iterator[int]:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
         yield reserved.getsockname()[1]
-
-
-def raises(failure: Failure) -> Executor:
-    async def execute(_job: Job) -> Outcome:
-        raise failure
-
-    return execute
 
 
 def count(db: Db, status: str) -> int:

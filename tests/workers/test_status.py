@@ -11,10 +11,11 @@ import pytest
 from aiserv.serving import serving
 from aiserv.settings import Settings
 from tests.waiting import until
-from tests.workers.running import Db, create, finished, never, running, say_hello
+from tests.workers.running import Db, create, finished, never, raises, running, say_hello
 from workers.attempt import End
 from workers.executors import Executor
 from workers.executors.observed import observed
+from workers.failures import Failure
 from workers.status import status_application
 from workers.worker import Worker
 
@@ -94,15 +95,30 @@ async def test_the_status_shows_what_is_in_flight(conninfo: str, db: Db) -> None
     assert lease == pytest.approx(timedelta(seconds=60), abs=timedelta(seconds=1))
 
 
-async def test_the_status_counts_what_became_of_attempts(conninfo: str, db: Db) -> None:
-    async with port_of(conninfo, say_hello) as (worker, http):
-        await finished(db, create(db))
-        await until(lambda: worker.record.ends[End.COMPLETED])
+@pytest.mark.parametrize(
+    ("execute", "counted", "last_error"),
+    [
+        (say_hello, "completed", None),
+        (raises(Failure("invalid_input", "no")), "failed", "invalid_input"),
+        (raises(Failure("rate_limited", "later")), "released", "rate_limited"),
+        (never, "lease_lost", None),
+    ],
+)
+async def test_the_status_counts_what_became_of_attempts(
+    conninfo: str, db: Db, execute: Executor, counted: str, last_error: str | None
+) -> None:
+    async with port_of(conninfo, execute) as (worker, http):
+        job_id = create(db)
+        if execute is never:
+            await until(lambda: worker.attempts)
+            db.execute("select aiserv.cancel_job(%s)", [job_id])
+        await until(lambda: worker.record.ends.total() == 1)
 
         document = await status(http)
 
-    counts = {key: document[key] for key in ("processed", "completed", "failed", "released", "lease_lost")}
-    assert counts == {"processed": 1, "completed": 1, "failed": 0, "released": 0, "lease_lost": 0}
+    ends = {key: document[key] for key in ("completed", "failed", "released", "lease_lost")}
+    assert ends == {"completed": 0, "failed": 0, "released": 0, "lease_lost": 0, counted: 1}
+    assert (document["processed"], document["last_error"]) == (1, last_error)
 
 
 async def test_a_draining_worker_is_alive_and_not_ready(conninfo: str, db: Db) -> None:
