@@ -8,8 +8,12 @@ import pytest
 
 from tests.audio_providers import Handler, asr, qwen2_audio, serving, voxtral
 from tests.providers import Answer, body, hangs, refuses, trickles
+from tests.sidecar.pages import fake_server
 from tests.workers.transcription.jobs import (
     KEY,
+    SAID,
+    SHORT,
+    assert_complete,
     document,
     executor,
     executor_for,
@@ -49,6 +53,51 @@ async def test_a_provider_that_does_not_come_to_an_end_is_left_at_its_deadline(
             await provider.idle()
 
     assert failure.category == "timeout"
+
+
+@pytest.mark.parametrize(("limit", "variables"), [(0.3, {}), (None, {"TRANSCRIPTION_TIMEOUT": "300ms"})])
+@pytest.mark.parametrize("answer", [hangs(), trickles(0.02)])
+async def test_a_recording_that_does_not_come_is_left_at_the_deadline(
+    answer: Answer, limit: float | None, variables: dict[str, str]
+) -> None:
+    async with (
+        serving(asr()) as provider,
+        fake_server({"/call.wav": answer}) as source,
+        executor_for(provider, AUDIO_URL_ALLOWED_HOSTS="127.0.0.1", **variables) as transcription,
+    ):
+        with anyio.fail_after(5):
+            failure = await failure_of(transcription, job_of({"audio_url": f"{source.url}/call.wav"}, timeout=limit))
+        with anyio.fail_after(1):
+            await source.idle()
+
+    assert failure.category == "timeout"
+    assert provider.asked == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "category"),
+    [
+        ({"AUDIO_URL_ALLOWED_HOSTS": "127.0.0.0/8"}, None),
+        ({}, "audio_unavailable"),
+        ({"AUDIO_URL_ALLOWED_HOSTS": "recordings.example.com"}, "audio_unavailable"),
+        ({"AUDIO_URL_ALLOWED_HOSTS": "127.0.0.0/8", "AUDIO_MAX_BYTES": "100000"}, "unsupported_audio"),
+    ],
+)
+async def test_a_recording_comes_from_where_it_may_and_is_no_larger_than_it_may(
+    variables: dict[str, str], category: str | None
+) -> None:
+    async with (
+        serving(asr()) as provider,
+        fake_server({"/call.wav": body(SHORT, content_type="audio/wav")}) as source,
+        executor_for(provider, **variables) as transcription,
+    ):
+        job = job_of({"audio_url": f"{source.url}/call.wav"})
+        if category is None:
+            assert_complete(document(await transcription(job))["segments"], SAID)
+        else:
+            assert (await failure_of(transcription, job)).category == category
+
+    assert len(provider.heard) == (category is None)
 
 
 async def test_a_success_is_kept_when_the_job_s_own_limit_ends_a_later_provider() -> None:

@@ -91,13 +91,14 @@ async def test_the_first_success_is_reported_before_the_next_provider_has_answer
     assert progress["segments"]
 
 
-async def test_a_profile_of_one_provider_runs_that_one() -> None:
-    async with serving(asr()) as whisperx, serving(voxtral()) as vox:
-        providers = {"whisperx": whisperx, "voxtral-small": vox}
+@pytest.mark.parametrize(("profile", "routes"), [("qwen2-audio", qwen2_audio()), ("voxtral-small", voxtral())])
+async def test_a_profile_of_one_provider_runs_that_one(profile: str, routes: Routes) -> None:
+    async with serving(asr()) as whisperx, serving(routes) as provider:
+        providers = {"whisperx": whisperx, profile: provider}
         async with executor(**urls(providers)) as transcription:
-            result = document(await transcription(job_with(profile="voxtral-small")))
+            result = document(await transcription(job_with(profile=profile)))
 
-    assert [attempt["provider"] for attempt in result["attempts"]] == ["voxtral-small"]
+    assert [attempt["provider"] for attempt in result["attempts"]] == [profile]
     assert whisperx.asked == []
 
 
@@ -195,6 +196,7 @@ async def test_without_a_success_the_first_failure_that_is_not_the_provider_s_tr
             failure = await failure_of(transcription, job_with())
 
     assert failure.category == category
+    assert len(whisperx.heard) == 1
     assert "whisperx: " in failure.message
     assert "voxtral-small: " in failure.message
 

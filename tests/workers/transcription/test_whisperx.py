@@ -69,6 +69,20 @@ async def test_a_url_with_the_route_of_a_dialect_is_taken_at_its_word(suffix: st
     assert [asked.path for asked in provider.asked] == ["/v1/audio/transcriptions"]
 
 
+@pytest.mark.parametrize(
+    ("api", "path"), [("asr", "/asr"), ("openai", "/v1/audio/transcriptions"), ("tasks", "/speech-to-text")]
+)
+async def test_a_dialect_that_is_set_is_spoken_whatever_else_a_server_has(api: str, path: str) -> None:
+    async with (
+        serving({**asr(), **whisper_openai(), **tasks()}) as provider,
+        executor_for(provider, WHISPERX_API=api) as transcription,
+    ):
+        await transcription(job_with())
+
+    assert [asked.path for asked in provider.heard] == [path]
+    assert "/openapi.json" not in [asked.path for asked in provider.asked]
+
+
 async def test_a_server_of_no_known_dialect_is_unavailable() -> None:
     async with serving({}) as provider, executor_for(provider) as transcription:
         failure = await failure_of(transcription, job_with())
