@@ -146,7 +146,7 @@ async def test_a_second_signal_ends_a_worker_at_once(conninfo: str, db: Db) -> N
         provider.answers(hangs())
         with aiserv("worker", "llm", DATABASE_URL=conninfo, LLM_BASE_URL=provider.base_url) as worker:
             await worker.port()
-            create(db, {"user": "Hello?"})
+            job_id = create(db, {"user": "Hello?"})
             await provider.called()
             worker.send(signal.SIGTERM)
             await worker.says("draining")
@@ -154,6 +154,9 @@ async def test_a_second_signal_ends_a_worker_at_once(conninfo: str, db: Db) -> N
             worker.send(signal.SIGTERM)
 
             assert await worker.ended(2) == 128 + signal.SIGTERM
+    # As after a crash: the end of its lease gives it to somebody else.
+    left = job(db, job_id)
+    assert (left["status"], left["failures"], left["lease_expires_at"] is None) == ("running", 0, False)
 
 
 @pytest.mark.parametrize(

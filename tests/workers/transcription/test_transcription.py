@@ -42,12 +42,17 @@ async def test_the_result_is_that_of_the_first_success_with_attempts_of_all() ->
     assert (skipped["status"], skipped["model"]) == ("skipped", "Qwen/Qwen2-Audio-7B-Instruct")
     assert (completed["status"], completed["model"], completed["error"]) == ("completed", "served", None)
     assert isinstance(completed["duration_ms"], int)
+    assert result["duration_ms"] == completed["duration_ms"]
+    assert {frozenset(attempt) for attempt in result["attempts"]} == {
+        frozenset({"provider", "model", "status", "text", "segments", "duration_ms", "error"})
+    }
     assert {name: result[name] for name in ("provider", "model", "language", "text")} == {
         "provider": "voxtral-small",
         "model": "served",
         "language": "ru",
         "text": completed["text"],
     }
+    assert result["segments"] == completed["segments"]
     assert set(result["segments"][0]) == {"start", "end", "text", "speaker"}
     assert_complete(result["segments"], SAID)
 
