@@ -183,7 +183,8 @@ class _Bench:
         with self._children("worker", every=max(jobs // REPORTS, 1)) as (worker,):
             begin, count = float("inf"), 0
             deadline = time.monotonic() + PATIENCE_SECONDS
-            while self._unfinished():
+            # A few jobs are finished before the worker has said that it began.
+            while self._unfinished() or begin == float("inf"):
                 for message in worker.messages():
                     begin, count = min(begin, message["at"]), message["started"]
                     deadline = time.monotonic() + PATIENCE_SECONDS

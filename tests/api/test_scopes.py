@@ -15,6 +15,7 @@ from aiserv.api.routes import TABLE
 from aiserv.api.routing import Route
 from tests.api.client import CHAT, Answer, Api
 from tests.api.conftest import Start
+from tests.waiting import until
 
 ABSENT = "0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10"
 # Scope: what else it may besides what needs it.
@@ -335,8 +336,10 @@ async def test_a_waiting_claim_of_one_owner_holds_up_nobody(acting: As) -> None:
             await until_it_waits(acting, "a-worker")
             tasks.start_soon(wait, "worker")
             await until_it_waits(acting, "worker")
-            for owner in ("b", "a"):
-                await acting("write").create(owner_service=owner)
+            await acting("write").create(owner_service="b")
+            # Else the claim of both might find both, and take the other one.
+            await until(lambda: answers)
+            await acting("write").create(owner_service="a")
 
     assert {(token, job["owner_service"]) for token, jobs in answers for job in jobs} == {
         ("a-worker", "a"),

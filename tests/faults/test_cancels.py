@@ -43,7 +43,7 @@ class When(Enum):
 
 JOBS: Final = {When.CHATTING: 920, When.FETCHING: 40, When.DECODING: 20, When.HEARD: 20}
 # From the moment that a job is there to its cancel, in seconds at most.
-WITHIN: Final = {When.CHATTING: 0.05, When.FETCHING: 0.2, When.DECODING: 0.3, When.HEARD: 0.05}
+WITHIN: Final = {When.CHATTING: 0.3, When.FETCHING: 0.2, When.DECODING: 0.3, When.HEARD: 0.05}
 ANSWERED_WITHIN: Final = 0.2
 PATIENCE: Final = 30  # seconds from one cancel to the next, on a busy machine
 # From an answered cancel to the end of its run: a second is promised, and a cancel that nobody heard of comes to light
