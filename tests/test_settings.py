@@ -194,12 +194,18 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.database.pool_size == 10
     assert settings.database.migrate_on_start
     assert settings.llm.base_url is None
+    assert settings.llm.model == "qwen2.5-14b"
     assert settings.llm.timeout == timedelta(minutes=5)
     assert settings.transcription.providers == ("whisperx",)
+    assert settings.transcription.timeout == timedelta(minutes=30)
+    assert (settings.transcription.whisperx_api, settings.transcription.voxtral_api) == ("auto", "chat")
+    assert settings.transcription.audio_llm_max_tokens == 4096
     assert settings.transcription.audio_max_bytes == 256 * MIB
     assert settings.worker.poll_interval == timedelta(seconds=2)
     assert settings.worker.claim_limit == 4
     assert settings.worker.lease_timeout == timedelta(minutes=15)
+    assert settings.worker.shutdown_timeout == timedelta(seconds=30)
+    assert settings.worker.provider_patience == timedelta(hours=1)
     assert settings.worker.id
     assert settings.log.format is None
 
