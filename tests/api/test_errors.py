@@ -167,7 +167,14 @@ async def test_a_body_may_be_compressed(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [b"nonsense", gzip.compress(b"{}")[:-9], gzip.compress(b"{}")[:5], b"", zlib.compress(b"{}")]
+    "packed",
+    [
+        pytest.param(b"nonsense", id="nonsense"),
+        pytest.param(gzip.compress(b"{}")[:-9], id="without its end"),
+        pytest.param(gzip.compress(b"{}")[:5], id="half a header"),
+        pytest.param(b"", id="empty"),
+        pytest.param(zlib.compress(b"{}"), id="zlib"),
+    ],
 )
 async def test_a_broken_gzip_stream_is_refused(api: Api, packed: bytes) -> None:
     answer = await api.send("POST", "jobs", data=packed or b"\x1f", headers={"Content-Encoding": "gzip"})
