@@ -59,6 +59,9 @@ class HttpConnection(asyncio.Protocol):
         return self._answer
 
     def close(self) -> None:
+        """Close it. Whoever still waits for an answer is cancelled."""
+        if self._answer is not None:
+            self._answer.cancel()
         if self._transport is not None:
             self._transport.close()
 
