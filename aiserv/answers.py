@@ -183,6 +183,7 @@ class WorkerAnswer(Answer):
     task_types: list[str]
     model_profiles: list[str]
     slots: Count | None
+    owner_service: str | None
     busy: Count
     last_seen_at: Time
     state: Literal["live", "lost"]

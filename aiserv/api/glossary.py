@@ -8,6 +8,7 @@ from typing import Any, Final
 MEANINGS: Final = {
     "id": "The id of a job, a UUIDv7: it sorts by time of creation.",
     "owner_service": "The calling service.",
+    "WorkerAnswer.owner_service": "The only owner whose jobs it takes; null is all of them.",
     "owner_ref": "The caller's own reference, such as call/42.",
     "task_type": "What is to be done, such as llm_chat or transcription.",
     "model_profile": "Which model is to do it; with the task type it names a queue.",

@@ -78,6 +78,7 @@ class OverviewQueries(Queries):
                 'task_types', worker.task_types,
                 'model_profiles', worker.model_profiles,
                 'slots', worker.slots,
+                'owner_service', worker.owner_service,
                 'busy', worker.busy,
                 'last_seen_at', aiserv.time_text(worker.last_seen_at),
                 'state', worker.state,

@@ -1,6 +1,7 @@
 create or replace function aiserv._is_served(
     model_profile text,
-    task_type     text
+    task_type     text,
+    owner_service text
 )
 returns boolean
 language plpgsql
@@ -15,9 +16,10 @@ begin
           and (worker.model_profiles = '{}' or _is_served.model_profile = any(worker.model_profiles))
           and (worker.task_types = '{}' or _is_served.task_type = any(worker.task_types))
           and (worker.queues -> _is_served.model_profile ? _is_served.task_type) is not false
+          and (worker.owner_service is null or worker.owner_service = _is_served.owner_service)
     );
 end;
 $$;
 
 comment on function aiserv._is_served is
-'Whether a live worker takes this queue. Nobody notes for whom: one whose token serves a single owner counts for all owners.';
+'Whether a live worker takes this queue for this owner.';

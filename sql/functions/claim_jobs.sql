@@ -30,7 +30,7 @@ begin
         claim_jobs.worker_id,
         aiserv.touch_worker(
             claim_jobs.worker_id, claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.instance_id, claim_jobs.slots,
-            claim_jobs.providers, claim_jobs.queues
+            claim_jobs.providers, claim_jobs.queues, claim_jobs.owner_service
         ),
         claim_jobs.claim_id, claim_jobs.lease, claim_jobs.providers, claim_jobs.queues,
         claim_jobs.owner_service

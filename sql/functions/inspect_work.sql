@@ -29,8 +29,9 @@ begin
         from (
             select part.model_profile, part.task_type, sum(part.pending - part.scheduled) as due
             from aiserv._groups(null, null, null, null) as part
+            where part.pending > part.scheduled
+              and not aiserv._is_served(part.model_profile, part.task_type, part.owner_service)
             group by part.model_profile, part.task_type
-            having sum(part.pending - part.scheduled) > 0 and not aiserv._is_served(part.model_profile, part.task_type)
         ) as lonely
         union all
         select

@@ -12,7 +12,8 @@ begin
         case when list_workers.owner_service is null then worker.busy else coalesce(own.busy, 0) end,
         worker.last_seen_at, worker.state,
         case when list_workers.owner_service is null then worker.jobs else coalesce(own.jobs, '[]') end,
-        worker.started_at
+        worker.started_at,
+        worker.owner_service
     from aiserv.workers as worker
     left join (
         select
@@ -23,9 +24,11 @@ begin
         where lease.owner_service = list_workers.owner_service
         group by lease.instance_id
     ) as own on own.instance_id = worker.instance_id
+    where list_workers.owner_service is null or coalesce(worker.owner_service, list_workers.owner_service) = list_workers.owner_service
     order by worker.worker_id, worker.started_at;
 end;
 $$;
 
 comment on function aiserv.list_workers is
-'The workers seen in the last day, live or lost, with the jobs they hold; with owner_service its jobs alone.';
+'The workers seen in the last day, live or lost, with the jobs they hold; with owner_service its jobs alone, and not those who work
+for another owner alone.';

@@ -56,7 +56,7 @@ begin
             from (
                 select known.task_type, known.model_profile, sum(known.pending) as pending
                 from unnest(groups) as known
-                where known.pending > 0 and not aiserv._is_served(known.model_profile, known.task_type)
+                where known.pending > 0 and not aiserv._is_served(known.model_profile, known.task_type, known.owner_service)
                 group by known.task_type, known.model_profile
             ) as lonely
         ), '[]'),

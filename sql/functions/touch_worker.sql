@@ -5,7 +5,8 @@ create or replace function aiserv.touch_worker(
     instance_id    uuid    default null,
     slots          integer default null,
     providers      jsonb   default null,
-    queues         jsonb   default null
+    queues         jsonb   default null,
+    owner_service  text    default null
 )
 returns uuid
 language plpgsql
@@ -13,8 +14,8 @@ security definer
 set search_path = ''
 as $$
 declare
-    -- A worker over HTTP or psql has a name only: its instance is the name.
-    instance uuid := coalesce(touch_worker.instance_id, md5(touch_worker.worker_id)::uuid);
+    -- A worker over HTTP or psql has a name only: its instance is the name, one for each owner that it works for alone.
+    instance uuid := coalesce(touch_worker.instance_id, md5(concat(touch_worker.worker_id, E'\n' || touch_worker.owner_service))::uuid);
     moment   timestamptz := clock_timestamp();
 begin
     perform aiserv._check_names('providers', touch_worker.providers);
@@ -33,6 +34,7 @@ begin
           and worker.slots is not distinct from touch_worker.slots
           and worker.providers is not distinct from touch_worker.providers
           and worker.queues is not distinct from touch_worker.queues
+          and worker.owner_service is not distinct from touch_worker.owner_service
     ) then
         return instance;
     end if;
@@ -42,12 +44,13 @@ begin
         return instance;
     end if;
     insert into aiserv.worker (
-        instance_id, worker_id, kind, task_types, model_profiles, providers, queues, slots, started_at, last_seen_at
+        instance_id, worker_id, kind, task_types, model_profiles, providers, queues, slots, owner_service, started_at,
+        last_seen_at
     )
     values (
         instance, touch_worker.worker_id, case when touch_worker.instance_id is null then 'http' else 'builtin' end,
         coalesce(touch_worker.task_types, '{}'), coalesce(touch_worker.model_profiles, '{}'), touch_worker.providers,
-        touch_worker.queues, touch_worker.slots, moment, moment
+        touch_worker.queues, touch_worker.slots, touch_worker.owner_service, moment, moment
     )
     on conflict on constraint worker_pkey do update
     set task_types = excluded.task_types,
@@ -55,6 +58,7 @@ begin
         providers = excluded.providers,
         queues = excluded.queues,
         slots = excluded.slots,
+        owner_service = excluded.owner_service,
         last_seen_at = excluded.last_seen_at;
     return instance;
 end;
@@ -62,5 +66,5 @@ $$;
 
 comment on function aiserv.touch_worker is
 'Say that a worker is alive and what it takes; claim_jobs does it by itself. Written at most every 10 seconds for the same facts.
-Returns its instance: the one given, or for a worker over HTTP or psql one made of its name. Raises JV400 (worker_id of 1 to 200
-characters, malformed providers or queues: claim_jobs says what they are).';
+Returns its instance: the one given, or for a worker over HTTP or psql one made of its name and of the owner_service that it works
+for, if for one alone. Raises JV400 (worker_id of 1 to 200 characters, malformed providers or queues: claim_jobs says what they are).';

@@ -42,6 +42,7 @@ create table aiserv.worker (
     providers      jsonb,
     queues         jsonb,
     slots          integer,
+    owner_service  text,
     started_at     timestamptz not null,
     last_seen_at   timestamptz not null,
     constraint worker_pkey primary key (instance_id),

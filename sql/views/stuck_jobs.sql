@@ -27,6 +27,7 @@ from (
           and (worker.model_profiles = '{}' or ready.model_profile = any(worker.model_profiles))
           and (worker.task_types = '{}' or ready.task_type = any(worker.task_types))
           and (worker.queues -> ready.model_profile ? ready.task_type) is not false
+          and (worker.owner_service is null or worker.owner_service = ready.owner_service)
       )
 ) as stuck
 join aiserv.jobs as job on job.id = stuck.job_id;

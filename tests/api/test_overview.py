@@ -175,6 +175,7 @@ async def test_workers_over_http_are_known_by_their_claims(api: Api) -> None:
     assert worker.pop("last_seen_at").endswith("Z")
     assert worker == {
         "worker_id": "w/1", "kind": "http", "task_types": ["llm_chat"], "model_profiles": [], "slots": None,
+        "owner_service": None,
         "busy": 1, "state": "live", "jobs": [{"id": job["id"], "attempt": 1}],
     }  # fmt: skip
 

@@ -102,9 +102,11 @@ def test_the_views_for_people_show_what_they_promise(db: Db) -> None:
     assert [row["id"] for row in db.execute("select * from aiserv.recent_failures").fetchall()] == [failed]
     stuck = {row["id"]: row["why"] for row in db.execute("select * from aiserv.stuck_jobs").fetchall()}
     assert set(stuck) == {lost, pending}
+    call(db, "touch_worker", worker_id="worker-3", owner_service="somebody else")
+    assert {row["id"] for row in db.execute("select id from aiserv.stuck_jobs").fetchall()} == {lost, pending}
     call(db, "touch_worker", worker_id="worker-2")
     assert [row["id"] for row in db.execute("select id from aiserv.stuck_jobs").fetchall()] == [lost]
     call(db, "touch_worker", worker_id="worker-2", queues='{"qwen": ["summary"]}')
     assert {row["id"] for row in db.execute("select id from aiserv.stuck_jobs").fetchall()} == {lost, pending}
     states = {row["worker_id"]: row["state"] for row in db.execute("select * from aiserv.workers").fetchall()}
-    assert states == {"worker-1": "lost", "worker-2": "live"}
+    assert states == {"worker-1": "lost", "worker-2": "live", "worker-3": "live"}

@@ -210,6 +210,18 @@ def test_unserved_is_work_that_no_live_worker_takes(db: Db) -> None:
     assert [work["task_type"] for work in stats(db)["unserved"]] == ["a"]
 
 
+def test_a_worker_of_one_owner_serves_no_other(db: Db) -> None:
+    create_many(db, [{"owner_service": "a"}, {"owner_service": "b"}])
+    claim(db, 0, owner_service="a")
+    claim(db, 0, owner_service="c", task_types=["chat"])
+
+    assert [work["pending"] for work in stats(db)["unserved"]] == [1]
+    claim(db, 0, owner_service="b")
+    assert stats(db)["unserved"] == []
+    assert {row["owner_service"] for row in call(db, "list_workers")} == {"a", "b", "c"}
+    assert [row["owner_service"] for row in call(db, "list_workers", owner_service="a")] == ["a"]
+
+
 def test_empty_tables_have_numbers_too(db: Db) -> None:
     numbers = stats(db)
 
