@@ -1,6 +1,7 @@
 """Prometheus metrics of a server and of a worker: no owner, reference or id is ever a label."""
 
-from collections.abc import Callable
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, Final
 
@@ -42,6 +43,11 @@ class Metrics:
 
     def transition(self, transition: str, task_type: str, model_profile: str, count: int = 1) -> None:
         self._transition_to(transition, *self._kind(task_type, model_profile)).inc(count)
+
+    def transitions(self, transition: str, kinds: Iterable[tuple[str, str]]) -> None:
+        """Count one for each task type and model profile."""
+        for (task_type, model_profile), count in Counts(kinds).items():
+            self.transition(transition, task_type, model_profile, count)
 
     def _kind(self, task_type: str, model_profile: str) -> tuple[str, str]:
         kind = task_type, model_profile

@@ -259,9 +259,14 @@ class Job(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """What became of one settlement: the job's status, or the SQLSTATE of the refusal and why."""
+    """What became of one settlement: the job's status, or the SQLSTATE of the refusal and why.
+
+    The job's task type and model profile are there where the server, which has not seen the job, asked for them.
+    """
 
     id: UUID | None
     status: str | None
     code: str | None
     detail: str | None
+    task_type: str = ""
+    model_profile: str = ""

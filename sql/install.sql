@@ -158,6 +158,7 @@ insert into aiserv.installed (file) values
 \ir functions/retry_jobs.sql
 \ir functions/seconds_until.sql
 \ir functions/set_queue.sql
+\ir functions/settle_each.sql
 \ir functions/settle_jobs.sql
 \ir functions/stats.sql
 \ir functions/sweep.sql

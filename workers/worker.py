@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -188,8 +188,7 @@ class Worker:
             self._waiting.append(attempt)
             self._busy += 1
             self.metrics.pickup(job.waited_seconds)
-        for (task_type, model_profile), count in Counter((job.task_type, job.model_profile) for job in jobs).items():
-            self.metrics.transition("claim", task_type, model_profile, count)
+        self.metrics.transitions("claim", ((job.task_type, job.model_profile) for job in jobs))
         self._call_hand(hands)
         if jobs and self._cancel_heard:
             self._lease_keeper.look()

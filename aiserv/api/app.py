@@ -22,6 +22,7 @@ from aiserv.api.app_keys import (
     MAX_BATCH_BODY,
     METRICS,
     PROVIDERS,
+    SETTLEMENTS,
     TOKENS,
 )
 from aiserv.api.creates import Creates
@@ -31,6 +32,7 @@ from aiserv.api.middlewares import Reception
 from aiserv.api.openapi import document_routes
 from aiserv.api.routes import TABLE
 from aiserv.api.routing import Scopes
+from aiserv.api.settlements import Settlements
 from aiserv.api.waiting_claims import WaitingClaims
 from aiserv.database import Database
 from aiserv.infra import InfraStatus
@@ -63,6 +65,7 @@ class Server:
     deadlines: Deadlines = USUAL_DEADLINES
     stopping: bool = field(default=False, init=False)
     creates: Creates = field(init=False)
+    settlements: Settlements = field(init=False)
     finished: FinishedJobs = field(init=False)
     events: Events = field(init=False)
     claims: WaitingClaims = field(init=False)
@@ -70,6 +73,7 @@ class Server:
 
     def __post_init__(self) -> None:
         self.creates = Creates(self.database)
+        self.settlements = Settlements(self.database)
         self.finished = FinishedJobs(self.database)
         self.events = Events(self.database)
         self.claims = WaitingClaims(self.database)
@@ -106,6 +110,7 @@ class Server:
         )
         app[DATABASE] = self.database
         app[CREATES] = self.creates
+        app[SETTLEMENTS] = self.settlements
         app[FINISHED] = self.finished
         app[EVENTS] = self.events
         app[CLAIMS] = self.claims

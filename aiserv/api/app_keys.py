@@ -8,6 +8,7 @@ from aiohttp import web
 from aiserv.api.creates import Creates
 from aiserv.api.event_log import Events
 from aiserv.api.finished import FinishedJobs
+from aiserv.api.settlements import Settlements
 from aiserv.api.waiting_claims import WaitingClaims
 from aiserv.database import Database
 from aiserv.infra import InfraStatus
@@ -18,6 +19,7 @@ from aiserv.tokens import Caller, Tokens
 
 DATABASE: Final = web.AppKey("database", Database)
 CREATES: Final = web.AppKey("creates", Creates)
+SETTLEMENTS: Final = web.AppKey("settlements", Settlements)
 FINISHED: Final = web.AppKey("finished", FinishedJobs)
 EVENTS: Final = web.AppKey("events", Events)
 CLAIMS: Final = web.AppKey("claims", WaitingClaims)

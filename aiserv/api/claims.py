@@ -9,12 +9,21 @@ from uuid import UUID
 from aiohttp import web
 
 from aiserv.answers import JobAnswer, JobsAnswer
-from aiserv.api.app_keys import CALLER, CLAIM_LEASE, CLAIMS, DATABASE, METRICS
+from aiserv.api.app_keys import CALLER, CLAIM_LEASE, CLAIMS, DATABASE, METRICS, SETTLEMENTS
 from aiserv.api.requests import parse, path_id, roomy
 from aiserv.api.responses import HandedOver, is_gone, job_response
 from aiserv.api.routing import Routes
 from aiserv.database import DatabaseError
-from aiserv.models import ClaimJobs, CompleteJob, FailJob, HeartbeatJob, ReleaseJob, Settlement
+from aiserv.models import (
+    ClaimJobs,
+    CompleteJob,
+    FailJob,
+    HeartbeatJob,
+    ReleaseJob,
+    SettleCompletion,
+    SettleFailure,
+    Settlement,
+)
 from aiserv.problems import SQLSTATES
 from aiserv.queries.base import ShownJob
 
@@ -22,7 +31,7 @@ logger = logging.getLogger(__name__)
 routes = Routes()
 
 REFUSALS = ["not_found", "lease_lost", "invalid_state"]
-
+TRANSITIONS: Final = {"complete": SettleCompletion, "fail": SettleFailure}
 
 CLAIM_LINKS: Final = dict.fromkeys(
     ("complete_job", "fail_job", "heartbeat_job", "release_job"), ("job_id", "$response.body#/jobs/0/id")
@@ -37,8 +46,7 @@ async def claim_jobs(request: web.Request) -> web.Response:
     jobs = await request.app[CLAIMS].first(
         claim, request[CALLER].owner, partial(claim_now, request, claim), partial(is_gone, request)
     )
-    for job in jobs:
-        request.app[METRICS].transition("claim", job.task_type, job.model_profile)
+    request.app[METRICS].transitions("claim", ((job.task_type, job.model_profile) for job in jobs))
     text = f'{{"jobs":[{",".join(job.text for job in jobs)}]{settled}}}'
     return HandedOver(text, partial(give_back, request, claim, jobs))
 
@@ -64,10 +72,15 @@ async def settle(request: web.Request, body: str, claim: ClaimJobs) -> str:
     """Settle what came with the claim; what became of each, as a member of the answer."""
     foreign = await _jobs_of_others(request, claim)
     given = [item for item in claim.settle if item.id not in foreign]
-    settled = iter(await request.app[DATABASE].settle(body, claim, list(foreign)) if given else [])
+    settled = await request.app[DATABASE].settle(body, claim, list(foreign)) if given else []
+    done = [(type(item), answer) for item, answer in zip(given, settled, strict=True) if answer.code is None]
+    for transition, kind in TRANSITIONS.items():
+        taken = ((answer.task_type, answer.model_profile) for settlement, answer in done if settlement is kind)
+        request.app[METRICS].transitions(transition, taken)
     # As if they were not there: for a token that is bound to an owner they are not.
-    outcomes = [_unknown(item.id) if item.id in foreign else next(settled) for item in claim.settle]
-    return f',"settled":{json.dumps([_outcome(outcome) for outcome in outcomes])}'
+    answers = iter(settled)
+    outcomes = [_unknown(item.id) if item.id in foreign else next(answers) for item in claim.settle]
+    return f',"settled":[{",".join(_outcome(outcome) for outcome in outcomes)}]'
 
 
 async def _jobs_of_others(request: web.Request, claim: ClaimJobs) -> set[UUID]:
@@ -82,10 +95,10 @@ def _unknown(job_id: UUID) -> Settlement:
     return Settlement(job_id, None, "JN404", f"there is no job {job_id}")
 
 
-def _outcome(settled: Settlement) -> dict[str, str | None]:
+def _outcome(settled: Settlement) -> str:
     if settled.code is None:
-        return {"id": str(settled.id), "status": settled.status}
-    return {"id": str(settled.id), "code": SQLSTATES[settled.code], "detail": settled.detail}
+        return f'{{"id":"{settled.id}","status":"{settled.status}"}}'
+    return json.dumps({"id": str(settled.id), "code": SQLSTATES[settled.code], "detail": settled.detail})
 
 
 @routes.add(
@@ -101,7 +114,7 @@ async def complete_job(request: web.Request) -> web.Response:
     """Store the result of a job that the caller claimed."""
     job_id = path_id(request)
     body, completed = await parse(CompleteJob, request)
-    shown = await request.app[DATABASE].complete_job(job_id, body, completed)
+    shown = await request.app[SETTLEMENTS].complete_job(job_id, body)
     return settled(request, "complete", shown, fenced=completed.attempt is not None)
 
 
@@ -110,7 +123,7 @@ async def fail_job(request: web.Request) -> web.Response:
     """End the attempt of a job that the caller claimed with a failure."""
     job_id = path_id(request)
     body, failed = await parse(FailJob, request)
-    shown = await request.app[DATABASE].fail_job(job_id, body, failed)
+    shown = await request.app[SETTLEMENTS].fail_job(job_id, body, failed)
     return settled(request, "fail", shown, fenced=failed.attempt is not None)
 
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from aiserv.api.grouping import Grouping
 from aiserv.database import Database, is_of_one_row
+from aiserv.grouping import Grouping
 from aiserv.models import CreateJob
 from aiserv.problems import Problem, unavailable
-from aiserv.queries.jobs import PATIENCE, CreatedJob, Creation
+from aiserv.queries.base import PATIENCE
+from aiserv.queries.jobs import CreatedJob, Creation
 
-# With whoever holds an idempotency key, while nobody else waits for the same statement.
+# With whoever holds an idempotency key or a job, while nobody else waits for the same statement.
 PATIENCE_ALONE: Final = timedelta(seconds=4)
 
 
@@ -19,7 +20,7 @@ class Creates:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._grouping = Grouping[str, Creation](self._create_each, size=len, is_of_one=is_of_one_row)
+        self._grouping = Grouping[str, Creation | None](self._create_each, size=len, is_of_one=is_of_one_row)
 
     async def create_job(self, body: str, job: CreateJob) -> CreatedJob:
         """The new job, or the one that its idempotency key made before. Raises Problem for a refusal."""

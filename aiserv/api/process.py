@@ -72,6 +72,7 @@ async def serve(
             tasks.start_soon(sweeper.run)
             tasks.start_soon(server.finished.run)
             tasks.start_soon(server.creates.run)
+            tasks.start_soon(server.settlements.run)
             logger.info("serving on port %s", bound_port)
             task_status.started(bound_port)
             await stop.wait()

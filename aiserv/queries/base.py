@@ -1,8 +1,12 @@
 """What all queries share: a way to run them, and a job as PostgreSQL renders it."""
 
 from abc import ABC, abstractmethod
+from datetime import timedelta
 from typing import Any, Final, LiteralString, NamedTuple
 from uuid import UUID
+
+# With another transaction that holds a key or a job, while neighbours wait for the same statement.
+PATIENCE: Final = timedelta(milliseconds=100)
 
 # A job as PostgreSQL rendered it: passed on unparsed.
 JobJson = str

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from aiserv.filters import Filter, ListJobs
 from aiserv.problems import Problem, refusal
-from aiserv.queries.base import BatchedJob, JobJson, Queries, ShownJob
+from aiserv.queries.base import PATIENCE, BatchedJob, JobJson, Queries, ShownJob
 
 
 class Summary(NamedTuple):
@@ -75,8 +75,6 @@ _TIMED_BATCH: Final = """
 """
 # The SQLSTATE of a job whose idempotency key another transaction holds.
 BUSY: Final = "55P03"
-# With that transaction, while neighbours wait for the same statement.
-PATIENCE: Final = timedelta(milliseconds=100)
 
 
 class JobQueries(Queries):

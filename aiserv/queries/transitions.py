@@ -1,21 +1,39 @@
 """The transitions of claimed jobs, and those that anybody may ask for."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from aiserv.fields import duration_text
 from aiserv.models import (
     CancelJob,
     ClaimJobs,
-    CompleteJob,
-    FailJob,
     HeartbeatJob,
     ReleaseJob,
     SettleCompletion,
-    SettleFailure,
     Settlement,
 )
-from aiserv.queries.base import Queries, ShownJob
+from aiserv.problems import Problem, refusal
+from aiserv.queries.base import PATIENCE, Queries, ShownJob
+
+# What came with a claim to be settled.
+_ALL: Final = "%(body)s::json -> 'settle'"
+# The same without those that are left out, and with durations that PostgreSQL knows: it does not know all of Go's.
+_CHOSEN: Final = """(
+    select json_agg(
+        case
+            when times.duration is null then item.value
+            else aiserv.merge_jobs(item.value, json_build_object('retry_after', times.duration))
+        end
+        order by item.ordinality
+    )
+    from json_array_elements(%(body)s::json -> 'settle') with ordinality as item
+    join unnest(%(times)s::text[]) with ordinality as times(duration, ordinality) on times.ordinality = item.ordinality
+    where (item.value ->> 'id')::uuid <> all(%(left_out)s)
+)"""
+# What becomes of one job of many that are settled each for itself: the job, or why it is refused.
+Settled = ShownJob | Problem
 
 
 class TransitionQueries(Queries):
@@ -38,36 +56,23 @@ class TransitionQueries(Queries):
             {**claim.parameters(), "lease": claim.lease or lease, "owner_service": owner_service},
         )
 
-    async def complete_job(self, job_id: UUID, body: str, completed: CompleteJob) -> ShownJob:
-        return await self._job(
-            """
-            aiserv.complete_job(
-                job_id    => %(job_id)s,
-                result    => %(body)s::json -> 'result',
-                attempt   => %(attempt)s,
-                worker_id => %(worker_id)s,
-                usage     => nullif((%(body)s::json -> 'usage')::text, 'null')::json
-            )
-            """,
-            {**completed.parameters(), "job_id": job_id, "body": body},
-        )
+    async def settle_each(self, settlements: Sequence[str], patience: timedelta = PATIENCE) -> list[Settled]:
+        """What became of each settlement, given as JSON text as `aiserv.settle_each` describes it, in order.
 
-    async def fail_job(self, job_id: UUID, body: str, failed: FailJob) -> ShownJob:
-        return await self._job(
+        Raises DatabaseError when another transaction holds one of the jobs for longer than `patience`.
+        """
+        rows = await self._rows(
             """
-            aiserv.fail_job(
-                job_id      => %(job_id)s,
-                category    => %(category)s,
-                message     => %(message)s,
-                attempt     => %(attempt)s,
-                worker_id   => %(worker_id)s,
-                retryable   => %(retryable)s,
-                retry_after => %(retry_after)s,
-                usage       => nullif((%(body)s::json -> 'usage')::text, 'null')::json
-            )
+            select
+                each.code, each.message, (each.settled).id,
+                case when each.code is null then aiserv.job_json(each.settled)::text end,
+                case when each.code is null then aiserv.job_version(each.settled) end,
+                (each.settled).status, (each.settled).attempt, (each.settled).task_type, (each.settled).model_profile
+            from aiserv.settle_each(settlements => %(settlements)s::json, patience => %(patience)s) as each
             """,
-            {**failed.parameters(), "job_id": job_id, "body": body},
+            {"settlements": f"[{','.join(settlements)}]", "patience": patience},
         )
+        return [refusal(code, message) if code else ShownJob(*shown) for code, message, *shown in rows]
 
     async def heartbeat_job(self, job_id: UUID, body: str, heartbeat: HeartbeatJob) -> ShownJob:
         return await self._job(
@@ -118,28 +123,22 @@ class TransitionQueries(Queries):
 
     async def settle(self, body: str, claim: ClaimJobs, left_out: list[UUID]) -> list[Settlement]:
         """What became of each settlement that came with a claim, in order, but for those of jobs to be left out."""
+        times = [
+            None if isinstance(item, SettleCompletion) else duration_text(item.retry_after) for item in claim.settle
+        ]
         rows = await self._rows(
-            """
-            select settled.id, settled.status, settled.code, settled.detail
-            from aiserv.settle_jobs(settlements => (
-                select json_agg(
-                    case
-                        when later.duration is null then item.value
-                        else aiserv.merge_jobs(item.value, json_build_object('retry_after', later.duration))
-                    end
-                    order by item.ordinality
-                )
-                from json_array_elements(%(body)s::json -> 'settle') with ordinality as item
-                join unnest(%(retry_after)s::text[]) with ordinality as later(duration, ordinality)
-                    on later.ordinality = item.ordinality
-                where (item.value ->> 'id')::uuid <> all(%(left_out)s)
-            )) as settled
-            """,
-            {"body": body, "retry_after": [_retry_after(item) for item in claim.settle], "left_out": left_out},
+            f"""
+            select
+                settled.id, settled.status, settled.code, settled.detail, coalesce(job.task_type, ''),
+                coalesce(job.model_profile, '')
+            from aiserv.settle_jobs(settlements => {_CHOSEN if left_out or any(times) else _ALL}) as settled
+            left join lateral (
+                select known.task_type, known.model_profile from aiserv.jobs as known where known.id = settled.id
+                -- A look for each: a table of jobs is never read as a whole.
+                limit 1
+            ) as job on true
+            """,  # noqa: S608 - literals
+            {"body": body, "times": times, "left_out": left_out},
+            binary=True,
         )
         return [Settlement(*row) for row in rows]
-
-
-def _retry_after(item: SettleCompletion | SettleFailure) -> str | None:
-    # PostgreSQL does not know all of Go's durations.
-    return None if isinstance(item, SettleCompletion) else duration_text(item.retry_after)

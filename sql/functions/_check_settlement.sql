@@ -1,6 +1,7 @@
 create or replace function aiserv._check_settlement(
     item   json,
-    number bigint
+    number bigint,
+    fenced boolean
 )
 returns void
 language plpgsql
@@ -8,9 +9,11 @@ stable
 set search_path = ''
 as $$
 begin
-    if json_typeof(_check_settlement.item) <> 'object'
-        or (_check_settlement.item ->> 'id')::uuid is null or (_check_settlement.item ->> 'attempt')::integer is null then
-        raise exception using errcode = 'JV400', message = 'must be an object with id and attempt';
+    if json_typeof(_check_settlement.item) <> 'object' or (_check_settlement.item ->> 'id')::uuid is null
+        or (_check_settlement.item ->> 'attempt')::integer is null and _check_settlement.fenced then
+        raise exception using
+            errcode = 'JV400',
+            message = case when _check_settlement.fenced then 'must be an object with id and attempt' else 'must be an object with id' end;
     end if;
     if (_check_settlement.item -> 'result') is not null then
         perform aiserv._check_completion(

@@ -17,12 +17,12 @@ begin
     with held as (
         delete from aiserv.lease as lease
         using (
-            select distinct on (item.job_id, item.attempt) item.*
+            select distinct on (item.job_id, item.attempt, item.worker_id) item.*
             from unnest(
                 _complete.job_ids, _complete.attempts, _complete.worker_ids, _complete.results, _complete.usages
             ) with ordinality as item(job_id, attempt, worker_id, result, usage, position)
             where item.result is not null
-            order by item.job_id, item.attempt, item.position
+            order by item.job_id, item.attempt, item.worker_id, item.position
         ) as item
         where lease.job_id = item.job_id
           and lease.attempt = coalesce(item.attempt, lease.attempt)

@@ -1,10 +1,12 @@
 create or replace function aiserv._read_settlements(
-    settlements  json,
-    out items    json[],
-    out job_ids  uuid[],
-    out attempts integer[],
-    out results  json[],
-    out usages   json[]
+    settlements    json,
+    fenced         boolean,
+    out items      json[],
+    out job_ids    uuid[],
+    out attempts   integer[],
+    out worker_ids text[],
+    out results    json[],
+    out usages     json[]
 )
 language plpgsql
 stable
@@ -17,28 +19,29 @@ begin
     -- json_to_recordset would write the strings anew.
     select
         coalesce(array_agg(item.value), '{}'), coalesce(array_agg(item.id), '{}'), coalesce(array_agg(item.attempt), '{}'),
-        coalesce(array_agg(item.value -> 'result'), '{}'), coalesce(array_agg(item.usage), '{}'),
+        coalesce(array_agg(item.worker_id), '{}'), coalesce(array_agg(item.value -> 'result'), '{}'),
+        coalesce(array_agg(item.usage), '{}'),
         coalesce(bool_and(
             item.id is not null
-            and item.attempt is not null
+            and (item.attempt is not null or not _read_settlements.fenced)
             and coalesce(strpos((item.value -> 'result')::text, '\u') = 0, false)
             and (item.usage is null or json_typeof(item.usage) = 'object' and strpos(item.usage::text, '\u') = 0)
         ), true)
-    into _read_settlements.items, _read_settlements.job_ids, _read_settlements.attempts, _read_settlements.results,
-        _read_settlements.usages, is_plain
+    into _read_settlements.items, _read_settlements.job_ids, _read_settlements.attempts, _read_settlements.worker_ids,
+        _read_settlements.results, _read_settlements.usages, is_plain
     from rows from (
         json_array_elements(_read_settlements.settlements),
-        json_to_recordset(_read_settlements.settlements) as (id uuid, attempt integer, usage json)
-    ) as item(value, id, attempt, usage);
+        json_to_recordset(_read_settlements.settlements) as (id uuid, attempt integer, worker_id text, usage json)
+    ) as item(value, id, attempt, worker_id, usage);
 
     if is_plain is not true then
-        perform aiserv._check_settlement(each.item, each.position)
+        perform aiserv._check_settlement(each.item, each.position, _read_settlements.fenced)
         from unnest(_read_settlements.items) with ordinality as each(item, position);
     end if;
 exception
     when data_exception then
         -- Whose id is none, or who is no object? The slower look names the item.
-        perform aiserv._check_settlement(each.value, each.position)
+        perform aiserv._check_settlement(each.value, each.position, _read_settlements.fenced)
         from json_array_elements(_read_settlements.settlements) with ordinality as each(value, position);
         raise;
 end;

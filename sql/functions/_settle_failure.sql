@@ -6,17 +6,18 @@ as $$
 declare
     job_id    uuid    := (item ->> 'id')::uuid;
     attempt   integer := (item ->> 'attempt')::integer;
+    worker_id text    := item ->> 'worker_id';
     retryable boolean := coalesce((item ->> 'retryable')::boolean, false);
     answer    aiserv.settlement;
 begin
     if aiserv._fail(
-        job_id, item ->> 'category', item ->> 'message', attempt, null, retryable, (item ->> 'retry_after')::interval,
+        job_id, item ->> 'category', item ->> 'message', attempt, worker_id, retryable, (item ->> 'retry_after')::interval,
         nullif((item -> 'usage')::text, 'null')::json
     ) then
         select shown.id, shown.status into answer.id, answer.status from aiserv.jobs as shown where shown.id = job_id;
         return answer;
     end if;
-    return aiserv._failure_answer(job_id, item ->> 'category', item ->> 'message', attempt, null, retryable);
+    return aiserv._failure_answer(job_id, item ->> 'category', item ->> 'message', attempt, worker_id, retryable);
 end;
 $$;
 

@@ -1,4 +1,7 @@
-create or replace function aiserv.settle_jobs(settlements json)
+create or replace function aiserv.settle_jobs(
+    settlements json,
+    fenced      boolean default true
+)
 returns setof aiserv.settlement
 language plpgsql
 security definer
@@ -10,18 +13,20 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    items     json[];
-    job_ids   uuid[];
-    attempts  integer[];
-    results   json[];
-    usages    json[];
-    completed bigint[];
+    items      json[];
+    job_ids    uuid[];
+    attempts   integer[];
+    worker_ids text[];
+    results    json[];
+    usages     json[];
+    completed  bigint[];
 begin
     if json_typeof(settle_jobs.settlements) is distinct from 'array' then
         raise exception using errcode = 'JV400', message = 'settlements: must be an array';
     end if;
-    select read.items, read.job_ids, read.attempts, read.results, read.usages into items, job_ids, attempts, results, usages
-    from aiserv._read_settlements(settle_jobs.settlements) as read;
+    select read.items, read.job_ids, read.attempts, read.worker_ids, read.results, read.usages
+    into items, job_ids, attempts, worker_ids, results, usages
+    from aiserv._read_settlements(settle_jobs.settlements, settle_jobs.fenced) as read;
 
     if exists (select from unnest(results) as each(result) where each.result is null) then
         -- Completions go first, failures one by one after them: without this neither the leases would be taken in order of id,
@@ -34,7 +39,7 @@ begin
         order by setting.model_profile, setting.task_type
         for update;
     end if;
-    completed := aiserv._complete(job_ids, attempts, null, results, usages);
+    completed := aiserv._complete(job_ids, attempts, worker_ids, results, usages);
 
     -- As nearly always: nothing to explain.
     if cardinality(completed) = cardinality(job_ids) then
@@ -51,12 +56,13 @@ begin
             each.position,
             case
                 when each.position = any(completed) then (each.id, 'completed', null, null, null)::aiserv.settlement
-                when each.result is not null then aiserv._completion_answer(each.id, each.attempt, null, each.result)
+                when each.result is not null then aiserv._completion_answer(each.id, each.attempt, each.worker_id, each.result)
                 else aiserv._settle_failure(each.item)
             end as answer
         from (
             select listed.*
-            from unnest(items, job_ids, attempts, results) with ordinality as listed(item, id, attempt, result, position)
+            from unnest(items, job_ids, attempts, worker_ids, results)
+                with ordinality as listed(item, id, attempt, worker_id, result, position)
             order by listed.id, listed.position
         ) as each
     )
@@ -65,7 +71,8 @@ end;
 $$;
 
 comment on function aiserv.settle_jobs is
-'Complete and fail many jobs in one transaction. settlements is a JSON array of {"id", "attempt", "result", "usage"?} and
-{"id", "attempt", "category", "message", "retryable"?, "retry_after"?, "usage"?}. Returns in order what became of each: its status,
-or the code, detail and hint of a refusal; one refused item fails alone.
+'Complete and fail many jobs in one transaction. settlements is a JSON array of {"id", "attempt", "result", "worker_id"?, "usage"?}
+and {"id", "attempt", "category", "message", "worker_id"?, "retryable"?, "retry_after"?, "usage"?}. Returns in order what became of
+each: its status, or the code, detail and hint of a refusal; one refused item fails alone. With fenced => false an item may lack
+attempt, and means whoever runs the job.
 Raises JV400 (an item that makes no sense, naming it).';

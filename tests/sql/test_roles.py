@@ -51,6 +51,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "create_batch": {"jobs": '[{"owner_service": "a", "task_type": "b", "model_profile": "c"}]'},
     "create_each": {"jobs": '[{"owner_service": "a", "task_type": "b", "model_profile": "c"}]'},
     "create_jobs": {"jobs": '[{"owner_service": "a", "task_type": "b", "model_profile": "c", "idempotency_key": "k"}]'},
+    "settle_each": {"settlements": "[]"},
     "settle_jobs": {"settlements": "[]"},
     "heartbeat_jobs": {"job_ids": [], "attempts": []},
     "recover_jobs": {},

@@ -14,7 +14,7 @@ Outcome = TypeVar("Outcome")
 
 # At once: each of them may take a connection for long.
 MOST_ALONE: Final = 3
-# Of one group: so many that the commit costs little, and so few that nobody waits long for neighbours.
+# Of one group of requests: so many that the commit costs little, and so few that nobody waits long for neighbours.
 MOST_ITEMS: Final = 200
 MOST_CHARACTERS: Final = 4 * 1024 * 1024
 
@@ -23,7 +23,7 @@ class _Member(NamedTuple, Generic[Item, Outcome]):
     """An item on its way, and what becomes of it: anyio has no future, and an event and fields beside it cost more."""
 
     item: Item
-    outcome: asyncio.Future[Outcome | None]
+    outcome: asyncio.Future[Outcome]
 
 
 class Grouping(Generic[Item, Outcome]):
@@ -31,34 +31,42 @@ class Grouping(Generic[Item, Outcome]):
 
     There is no timer: what finds nothing in flight leaves at once. `send(items, alone)` returns an outcome for each
     item, in order, or None for one that must travel alone, beside the groups, because it may take long. When it
-    raises for a group, and `is_of_one` says that nothing has happened and that it may be the fault of one member,
-    each travels alone; otherwise all of them get the error, and so does all that waits behind them: it would fare
-    no better, and its caller should hear so while it is there.
+    raises for a group, and `is_of_one` says that it may be the fault of one member and that nothing has happened, or
+    nothing that a repeat would do twice, each travels alone; otherwise all of them get the error, and so does all that
+    waits behind them: it would fare no better, and its caller should hear so while it is there.
     """
 
     def __init__(
         self,
-        send: Callable[[Sequence[Item], bool], Awaitable[Sequence[Outcome | None]]],
+        send: Callable[[Sequence[Item], bool], Awaitable[Sequence[Outcome]]],
         *,
         size: Callable[[Item], int],
         is_of_one: Callable[[Exception], bool],
+        most_items: int = MOST_ITEMS,
+        most_characters: int = MOST_CHARACTERS,
     ) -> None:
         self._send = send
         self._size = size
         self._is_of_one = is_of_one
+        self._most_items = most_items
+        self._most_characters = most_characters
         self._waiting: deque[_Member[Item, Outcome]] = deque()
         self._wake = Wake()
         self._places_alone = anyio.CapacityLimiter(MOST_ALONE)
 
-    async def __call__(self, item: Item) -> Outcome | None:
+    async def __call__(self, item: Item) -> Outcome:
         """What became of the item, or None if it could not travel alone either. Raises what `send` raised for it.
 
         A caller that is cancelled takes the item along if it has not left yet.
         """
-        outcome: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        return await self.add(item)
+
+    def add(self, item: Item) -> asyncio.Future[Outcome]:
+        """The same for a caller who does something else meanwhile."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Member(item, outcome))
         self._wake()
-        return await outcome
+        return outcome
 
     async def run(self) -> None:
         """Send what arrives, for ever."""
@@ -74,12 +82,12 @@ class Grouping(Generic[Item, Outcome]):
     def _next_group(self) -> list[_Member[Item, Outcome]]:
         group: list[_Member[Item, Outcome]] = []
         size = 0
-        while self._waiting and len(group) < MOST_ITEMS:
+        while self._waiting and len(group) < self._most_items:
             if self._waiting[0].outcome.cancelled():
                 self._waiting.popleft()
                 continue
             size += self._size(self._waiting[0].item)
-            if group and size > MOST_CHARACTERS:
+            if group and size > self._most_characters:
                 break
             group.append(self._waiting.popleft())
         return group
@@ -93,9 +101,9 @@ class Grouping(Generic[Item, Outcome]):
         try:
             outcomes = await self._send([member.item for member in group], alone)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must know
-            if len(group) > 1 and self._is_of_one(error):
+            if not alone and self._is_of_one(error):
                 return group
-            behind = [] if alone or self._is_of_one(error) else list(self._waiting)
+            behind = [] if alone else list(self._waiting)
             for member in (*group, *behind):
                 if not member.outcome.done():
                     member.outcome.set_exception(error)

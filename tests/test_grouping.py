@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from aiserv.api import grouping
-from aiserv.api.grouping import Grouping
+from aiserv import grouping
+from aiserv.grouping import Grouping
 
 
 class Road:
@@ -27,8 +27,16 @@ class Road:
 
 
 @asynccontextmanager
-async def grouped(road: Road) -> AsyncIterator[Grouping[str, str]]:
-    group = Grouping[str, str](road.send, size=len, is_of_one=lambda error: isinstance(error, ValueError))
+async def grouped(
+    road: Road, most_items: int = 200, most_characters: int = 1000
+) -> AsyncIterator[Grouping[str, str | None]]:
+    group = Grouping[str, str | None](
+        road.send,
+        size=len,
+        is_of_one=lambda error: isinstance(error, ValueError),
+        most_items=most_items,
+        most_characters=most_characters,
+    )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
         with anyio.fail_after(10):
@@ -36,7 +44,7 @@ async def grouped(road: Road) -> AsyncIterator[Grouping[str, str]]:
         tasks.cancel_scope.cancel()
 
 
-async def together(group: Grouping[str, str], road: Road, items: list[str]) -> dict[str, str | Exception | None]:
+async def together(group: Grouping[str, str | None], road: Road, items: list[str]) -> dict[str, str | Exception | None]:
     """What becomes of items that arrive while another one is on its way."""
     outcomes: dict[str, str | Exception | None] = {}
 
@@ -74,11 +82,9 @@ async def test_what_finds_nothing_on_its_way_leaves_at_once() -> None:
     assert road.groups == [["a"], ["b"], ["c"]]
 
 
-async def test_a_group_is_bounded_in_number_and_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "MOST_ITEMS", 3)
-    monkeypatch.setattr(grouping, "MOST_CHARACTERS", 4)
+async def test_a_group_is_bounded_in_number_and_in_characters() -> None:
     road = Road()
-    async with grouped(road) as group:
+    async with grouped(road, most_items=3, most_characters=4) as group:
         await together(group, road, ["a", "b", "c", "d", "eeee", "ffffff", "g"])
 
     assert road.groups == [["first"], ["a", "b", "c"], ["d"], ["eeee"], ["ffffff"], ["g"]]
@@ -117,15 +123,14 @@ async def test_an_error_of_unknown_outcome_is_told_to_all_and_nothing_is_sent_ag
     assert road.groups == [["first"], ["a", "b"]]
 
 
-async def test_what_waits_behind_a_lost_group_hears_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "MOST_ITEMS", 1)
+async def test_what_waits_behind_a_lost_group_hears_so_at_once() -> None:
     road = Road()
 
     def lost(items: Sequence[str]) -> list[str | None]:
         raise ConnectionError
 
     road.answer = lost
-    async with grouped(road) as group:
+    async with grouped(road, most_items=1) as group:
         outcomes = await together(group, road, ["a", "b", "c"])
         road.answer = lambda items: [item.upper() for item in items]
         assert await group("later") == "LATER"
@@ -153,7 +158,7 @@ async def test_one_that_must_travel_alone_holds_up_nobody(monkeypatch: pytest.Mo
         return [None if "too slow" in item else item.upper() for item in items]
 
     outcomes: dict[str, str | None] = {}
-    group = Grouping[str, str](send, size=len, is_of_one=lambda _: False)
+    group = Grouping[str, str | None](send, size=len, is_of_one=lambda _: False)
 
     async def one(item: str) -> None:
         outcomes[item] = await group(item)

@@ -1,0 +1,150 @@
+"""Single settlements that arrive together are stored together, and each is answered for itself."""
+
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+from pydantic import JsonValue
+
+from aiserv.api import settlements
+from tests.api.client import CHAT, Answer, Api
+from tests.api.test_claims import FAILURE, UNKNOWN
+from tests.api.test_create import EXACT
+from tests.api.test_settle import claimed
+from tests.api.together import Connect, Post, Together
+
+
+@pytest.fixture
+def settling(api: Api, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Together:
+    monkeypatch.setattr(settlements, "PATIENCE", timedelta(seconds=20))
+    return Together(api, connect, "settle_each", monkeypatch)
+
+
+def complete(job: dict[str, Any], result: JsonValue = 1, **fields: JsonValue) -> Post:
+    return f"jobs/{job['id']}/complete", {"attempt": 1, "result": result, **fields}
+
+
+def fail(job: dict[str, Any], **fields: JsonValue) -> Post:
+    return f"jobs/{job['id']}/fail", {"attempt": 1, **FAILURE, **fields}
+
+
+async def test_settlements_that_wait_for_a_statement_share_the_next_one(
+    api: Api, settling: Together, connect: Connect
+) -> None:
+    jobs = await claimed(api, 7)
+
+    await settling.post(
+        complete(jobs[0]),
+        {str(number): (fail if number % 2 else complete)(job) for number, job in enumerate(jobs[1:])},
+    )
+
+    assert set(settling.statuses.values()) == {200}
+    rows = (
+        connect().execute("select xmin::text as transaction, count(*) as number from aiserv.job group by 1").fetchall()
+    )
+    assert sorted(row["number"] for row in rows) == [1, 6]
+    for answer in settling.answers.values():
+        shown = await api.get(f"jobs/{answer.job['id']}")
+        assert (shown.body, shown.headers["ETag"]) == (answer.body, answer.headers["ETag"])
+
+
+async def test_one_bad_settlement_fails_alone(api: Api, settling: Together) -> None:
+    first, good, late, failing, later = await claimed(api, 5)
+    waiting = await api.create()
+
+    await settling.post(
+        complete(first),
+        {
+            "good": complete(good, usage={"total_tokens": 3}),
+            "late": complete(late, attempt=2),
+            "unknown": complete({"id": UNKNOWN}),
+            "waiting": (f"jobs/{waiting['id']}/complete", {"result": 1}),
+            "failing": fail(failing),
+            "later": fail(later, retryable=True, retry_after="1h30m"),
+        },
+    )
+
+    assert settling.statuses == {
+        "first": 200, "good": 200, "late": 409, "unknown": 404, "waiting": 409, "failing": 200, "later": 200,
+    }  # fmt: skip
+    assert {name: settling.answers[name].problem["code"] for name in ("late", "unknown", "waiting")} == {
+        "late": "lease_lost",
+        "unknown": "not_found",
+        "waiting": "invalid_state",
+    }
+    assert settling.answers["waiting"].problem["detail"] == f"job {waiting['id']} is pending, not running"
+    assert settling.answers["good"].job["usage"] == {"total_tokens": 3}
+    assert [settling.answers[name].job["status"] for name in ("failing", "later")] == ["failed", "pending"]
+
+
+async def test_of_one_job_twice_in_a_group_one_result_counts_and_its_repeat_is_answered_alike(
+    api: Api, settling: Together
+) -> None:
+    first, job = await claimed(api, 2)
+
+    await settling.post(
+        complete(first), {"one": complete(job), "again": complete(job), "other": complete(job, 2), "failure": fail(job)}
+    )
+
+    assert settling.statuses == {"first": 200, "one": 200, "again": 200, "other": 409, "failure": 409}
+    assert settling.answers["one"].body == settling.answers["again"].body
+    assert settling.answers["one"].job["result"] == 1
+
+
+async def test_white_space_around_a_settlement_does_not_matter(api: Api) -> None:
+    (job,) = await claimed(api, 1)
+
+    answer = await api.send("POST", f"jobs/{job['id']}/complete", data=f'\t{{"result" : {EXACT} }} \r\n'.encode())
+
+    assert f'"result":{EXACT},' in answer.text
+
+
+async def test_a_lost_connection_is_503_for_its_group_and_a_repeat_is_safe(api: Api, settling: Together) -> None:
+    first, *jobs = await claimed(api, 4)
+
+    await settling.post(complete(first), {job["id"]: complete(job) for job in jobs}, settling.terminate)
+    repeated = [await api.post(*complete(job)) for job in (first, *jobs)]
+
+    assert settling.answers["first"].refusal == (503, "unavailable")
+    assert "Retry-After" in settling.answers["first"].headers
+    assert set(settling.statuses.values()) <= {200, 503}
+    assert [answer.status for answer in repeated] == [200] * 4
+
+
+async def test_a_job_that_is_held_elsewhere_waits_alone_and_not_for_ever(
+    api: Api, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlements, "PATIENCE_ALONE", timedelta(seconds=2))
+    (job, *others), holder = await claimed(api, 3), connect()
+    answers: list[Answer] = []
+
+    async def settle() -> None:
+        answers.append(await api.post(*complete(job)))
+
+    with holder.transaction():
+        holder.execute("select aiserv.heartbeat_job(%s)", [job["id"]])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(settle)
+            meanwhile = [await api.post(*complete(other)) for other in others]
+            assert answers == []
+
+    assert [answer.status for answer in meanwhile] == [200, 200]
+    assert [answer.refusal for answer in answers] == [(503, "unavailable")]
+    assert (await api.post(*complete(job))).status == 200
+
+
+async def test_settlements_in_a_claim_are_counted(api: Api) -> None:
+    done, failing, refused = await claimed(api, 3)
+    settle: list[JsonValue] = [
+        {"id": done["id"], "attempt": 1, "result": 1},
+        {"id": failing["id"], "attempt": 1, **FAILURE},
+        {"id": refused["id"], "attempt": 2, "result": 1},
+    ]
+
+    await api.post("jobs/claim", {"worker_id": "w1", "limit": 0, "settle": settle})
+
+    metrics = (await api.get("/metrics")).text
+    labels = f'model_profile="{CHAT["model_profile"]}",task_type="llm_chat"'
+    for verb in ("complete", "fail"):
+        assert f'aiserv_transitions_total{{{labels},transition="{verb}"}} 1.0' in metrics

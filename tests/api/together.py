@@ -1,0 +1,70 @@
+"""Requests that come while nothing can be stored: the first is on its way, all others wait for the next statement."""
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import psycopg
+import pytest
+from psycopg.rows import DictRow
+from pydantic import JsonValue
+
+from aiserv.grouping import Grouping
+from tests.api.client import Answer, Api
+from tests.waiting import until
+
+Db = psycopg.Connection[DictRow]
+Connect = Callable[..., Db]
+# The path and the body of a POST.
+Post = tuple[str, JsonValue]
+
+HELD_UP = 20.0  # seconds at most
+
+
+class Together:
+    """Holds up `function`, which stores what is asked for. Construct it before the server is started."""
+
+    def __init__(self, api: Api, connect: Connect, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._api = api
+        self._holder, self._watcher = connect(), connect()
+        self._backends = f"""
+            select pid from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock' and query like '%aiserv.{function}(%'
+        """.encode()
+        self._taken_in: list[object] = []
+        self.answers: dict[str, Answer] = {}
+        add = Grouping.add
+
+        def counted(grouping: Grouping[Any, Any], item: object) -> object:
+            self._taken_in.append(item)
+            return add(grouping, item)
+
+        monkeypatch.setattr(Grouping, "add", counted)
+
+    async def post(self, first: Post, others: dict[str, Post], meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Have the first on its way and the others behind it, do something meanwhile, and let them all go."""
+        self._taken_in.clear()
+        async with anyio.create_task_group() as tasks:
+            with self._holder.transaction():
+                self._holder.execute("lock table aiserv.job in share mode")
+                tasks.start_soon(self._post, "first", first)
+                await self.until_held_up()
+                for name, request in others.items():
+                    tasks.start_soon(self._post, name, request)
+                # The server runs in a thread of its own.
+                await until(lambda: len(self._taken_in) == 1 + len(others), HELD_UP)
+                meanwhile()
+
+    async def until_held_up(self) -> None:
+        await until(lambda: self._watcher.execute(self._backends).fetchall(), HELD_UP)
+
+    def terminate(self) -> None:
+        """End the connection on which the statement is held up."""
+        self._watcher.execute(b"select pg_terminate_backend(pid) from (%s) as backend" % self._backends)
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        return {name: answer.status for name, answer in self.answers.items()}
+
+    async def _post(self, name: str, request: Post) -> None:
+        self.answers[name] = await self._api.post(*request)
