@@ -32,6 +32,8 @@ FIGURES: Final = {
     "commit_p99": ("The same, p99", "ms"),
     "raw": ("For comparison: claim 500, complete 500 in raw SQL", "jobs/s"),
 }
+# Why a row misses its goal, for as long as it does.
+REASONS: Final[Mapping[int, str]] = {}
 
 
 def write(results: Results, path: Path, pictures: Path) -> None:
@@ -46,6 +48,7 @@ def write(results: Results, path: Path, pictures: Path) -> None:
         "table": _table(results),
         "figures": _figures(results),
         "machine": _machine(results.machine),
+        "unreached": _unreached(results),
         "notes": "\n".join(f"- {note}" for note in results.notes) or "- Nothing was left out.",
         "runs": str(max((len(result.values) for result in results.results), default=0)),
         "minutes": f"{results.seconds / 60:.0f}",
@@ -108,6 +111,18 @@ def _table(results: Results) -> str:
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _unreached(results: Results) -> str:
+    """A sentence for each row below its goal: by how much, and why."""
+    lines = [
+        f"- Row {result.goal.row}, {shown(result.value)} {result.goal.unit}".rstrip()
+        + f" instead of {target(result.goal, result.goal.reach)}: "
+        + REASONS.get(result.goal.row, "the reason is not known.")
+        for result in results.results
+        if result.value is not None and result.goal.reach is not None and not result.reached
+    ]
+    return "\n".join(lines) or "- Every goal is reached."
 
 
 def _figures(results: Results) -> str:
