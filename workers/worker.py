@@ -69,6 +69,8 @@ class Worker:
         self._calm = Calm()
         self._abandoned = anyio.CancelScope()
         self._asked_at = -LOOK_SECONDS
+        # PostgreSQL may have more jobs than there were slots for: then each slot that is free is a reason to look.
+        self._more = True
         # While a claim is under way, its jobs are not among our attempts yet.
         self._cancel_heard = False
         # Claimed, and not begun; executing or still to be begun. What is being settled needs no slot.
@@ -144,17 +146,21 @@ class Worker:
         # No slot, nothing to ask for; but now and then PostgreSQL is told that we live.
         rest = self._asked_at + LOOK_SECONDS - now
         if rest > 0 and not free:
+            self._more = True
             return rest
         self._asked_at = now
         try:
             jobs, due_in = await self._claim(free)
         except DatabaseError as error:
+            self._more = False
             logger.warning("claim failed, trying again: %s", self.record.database_error(error))
             return min(max(self.poll_interval, ERROR_SECONDS), LOOK_SECONDS)
         self._calm.looked(found=bool(jobs))
         self._start(jobs, hands)
-        if len(jobs) == free:
-            return LOOK_SECONDS
+        # One that came back short has seen all there was: what comes after it announces itself.
+        self._more = len(jobs) == free
+        if self._more:
+            return 0
         heard = self.listener is not None and self.listener.connected
         return min(self._pause(due_in), LOOK_SECONDS if heard else self.poll_interval)
 
@@ -215,14 +221,17 @@ class Worker:
                 await self._runner.run(attempt, self._ended)
             finally:
                 self._busy -= 1
-                # A slot is free: look for more.
-                self._wake()
+                self._look_for_more()
         self._call_hand(hands)
+
+    def _look_for_more(self) -> None:
+        if self._more or self.draining:
+            self._wake()
 
     def _ended(self, attempt: Attempt, end: End) -> None:
         job = attempt.job
         del self.attempts[attempt.key]
-        self._wake()
+        self._look_for_more()
         self.record.ends[end] += 1
         self.metrics.attempt(job.task_type, job.model_profile, end, time.monotonic() - attempt.started)
         logger.info("job %s attempt %s: %s", job.id, job.attempt, end)

@@ -154,6 +154,17 @@ async def test_a_wake_costs_a_full_worker_no_statement(conninfo: str, db: Db) ->
         assert meddler(worker.database).claims == before
 
 
+async def test_a_job_costs_an_idle_worker_one_claim(conninfo: str, db: Db) -> None:
+    async with running(conninfo, say_hello) as worker:
+        before = meddler(worker.database).claims
+
+        for ended in range(1, 6):
+            create(db)
+            await until(lambda: worker.record.ends[End.COMPLETED] == ended)  # noqa: B023 - awaited here
+
+        assert meddler(worker.database).claims == before + 5
+
+
 @pytest.mark.parametrize(("configured", "leased"), [(timedelta(minutes=15), 60), (timedelta(seconds=10), 10)])
 async def test_a_lease_is_a_minute_at_most(conninfo: str, db: Db, configured: timedelta, leased: int) -> None:
     job_id = create(db)
