@@ -257,7 +257,7 @@ class Worker:
     def _hear_cancelled(self, payload: str) -> None:
         self._cancel_heard = True
         # It may mean an attempt before ours: PostgreSQL knows.
-        if not self._held().keys().isdisjoint(notified_ids(payload)):
+        if not self._held().keys().isdisjoint(UUID(job_id) for job_id in notified_ids(payload)):
             self._lease_keeper.look()
 
     def _look(self) -> None:

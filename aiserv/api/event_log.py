@@ -22,10 +22,10 @@ RESYNC: Final = "event: resync\ndata: {}\n\n"
 COMMENT: Final = ": still here\n\n"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Event:
     number: int
-    job_id: UUID
+    job_id: str
     job: Summary | None = None
 
 
@@ -107,7 +107,8 @@ class Events:
             unread = {event.job_id: event for event in events if event.job is None}
             if not unread:
                 return
-            found = {job.id: job for job in await self._database.summaries(list(unread))}
+            summaries = await self._database.summaries([UUID(job_id) for job_id in unread])
+            found = {str(job.id): job for job in summaries}
             for event in events:
                 event.job = event.job or found.get(event.job_id)
 

@@ -45,7 +45,8 @@ class FinishedJobs:
 
     def hear(self, payload: str) -> None:
         """Take in a notification of `aiserv_finished`: ids, comma-separated."""
-        self._want(self._waiters.keys() & notified_ids(payload))
+        if self._waiters:
+            self._want(self._waiters.keys() & {UUID(job_id) for job_id in notified_ids(payload)})
 
     def look(self) -> None:
         """Read all jobs that somebody waits for."""
