@@ -2,10 +2,12 @@
 
 import json
 import logging
+from contextlib import suppress
 from functools import partial
 from typing import Final
 from uuid import UUID
 
+import anyio
 from aiohttp import web
 
 from aiserv.answers import JobAnswer, JobsAnswer
@@ -42,8 +44,9 @@ CLAIM_LINKS: Final = dict.fromkeys(
 async def claim_jobs(request: web.Request) -> web.Response:
     """Settle jobs, and give due ones to a worker, each under a lease; with `wait` once there are some."""
     body, claim = await parse(ClaimJobs, roomy(request))
-    settled = await settle(request, body, claim) if "settle" in claim.model_fields_set else ""
-    jobs = await request.app[CLAIMS].first(
+    settled, jobs = await settle_and_claim(request, body, claim) if "settle" in claim.model_fields_set else ("", [])
+    # What was settled may have made room.
+    jobs = jobs or await request.app[CLAIMS].first(
         claim, request[CALLER].owner, partial(claim_now, request, claim), partial(is_gone, request)
     )
     request.app[METRICS].transitions("claim", ((job.task_type, job.model_profile) for job in jobs))
@@ -66,6 +69,32 @@ async def give_back(request: web.Request, claim: ClaimJobs, jobs: list[ShownJob]
         except DatabaseError as error:
             # Cancelled meanwhile, or handed over all the same: the worker has repeated its claim.
             logger.info("job %s is not given back: %s", job.id, error)
+
+
+async def settle_and_claim(request: web.Request, body: str, claim: ClaimJobs) -> tuple[str, list[ShownJob]]:
+    """What became of each settlement, as a member of the answer, and jobs that are there already.
+
+    Side by side, as the built-in workers do it: neither waits for the other's flush.
+    """
+    settled, jobs = "", list[ShownJob]()
+    broken: Exception | None = None
+
+    async def claim_meanwhile() -> None:
+        # Whoever gets nothing claims again, and will be told what is wrong.
+        with suppress(DatabaseError):
+            jobs.extend(await claim_now(request, claim))
+
+    async with anyio.create_task_group() as tasks:
+        if claim.settle and claim.limit:
+            tasks.start_soon(claim_meanwhile)
+        try:
+            settled = await settle(request, body, claim)
+        except Exception as error:  # noqa: BLE001 - raised below: here it would cancel a claim that may have its jobs
+            broken = error
+    if broken:
+        await give_back(request, claim, jobs)
+        raise broken
+    return settled, jobs
 
 
 async def settle(request: web.Request, body: str, claim: ClaimJobs) -> str:

@@ -1,11 +1,17 @@
 """Settling jobs in the call that claims the next ones."""
 
+from datetime import timedelta
 from typing import Any
 
+import anyio
+import psycopg
 import pytest
 from pydantic import JsonValue
 
 from aiserv.answers import JobsAnswer
+from aiserv.database import Database
+from aiserv.models import ClaimJobs, Settlement
+from aiserv.queries.base import ShownJob
 from tests.api.client import CHAT, Api
 from tests.api.test_claims import FAILURE, UNKNOWN
 from tests.api.test_create import EXACT
@@ -83,3 +89,44 @@ async def test_a_settled_failure_may_come_back_in_microseconds(api: Api) -> None
     answer = await api.post("jobs/claim", {"worker_id": "w1", "limit": 0, "settle": [failing]})
 
     assert answer.json["settled"] == [{"id": job["id"], "status": "pending"}]
+
+
+async def test_a_claim_gets_the_room_that_its_settlements_make(api: Api) -> None:
+    await api.send("PUT", f"queues/{CHAT['model_profile']}", {"max_running": 2})
+    first, second, third = [await api.create() for _ in range(3)]
+    await api.claim(limit=1)
+    await api.claim(limit=1)
+    settle: list[JsonValue] = [{"id": job["id"], "attempt": 1, "result": 1} for job in (first, second)]
+
+    answer = await api.post("jobs/claim", {"worker_id": "w1", "limit": 5, "settle": settle})
+
+    assert [job["id"] for job in answer.json["jobs"]] == [third["id"]]
+
+
+async def test_jobs_claimed_beside_settlements_that_break_are_given_back(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = await claimed(api, 1)
+    other = await api.create()
+    got = anyio.Event()
+    claim_jobs = Database.claim_jobs
+
+    async def claimed_first(
+        database: Database, claim: ClaimJobs, lease: timedelta, owner: str | None
+    ) -> list[ShownJob]:
+        jobs = await claim_jobs(database, claim, lease, owner)
+        got.set()
+        return jobs
+
+    async def broken(*_: object) -> list[Settlement]:
+        await got.wait()
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(Database, "claim_jobs", claimed_first)
+    monkeypatch.setattr(Database, "settle", broken)
+
+    answer = await api.post("jobs/claim", {"worker_id": "w1", "settle": [{"id": job["id"], "attempt": 1, "result": 1}]})
+
+    assert answer.refusal == (503, "unavailable")
+    shown = (await api.get(f"jobs/{other['id']}")).job
+    assert (shown["status"], shown["attempt"]) == ("pending", 1)
