@@ -127,8 +127,11 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
         name: str,
         statement_timeout: timedelta = timedelta(seconds=60),
         caps: Caps | None = None,
+        flushed: bool = True,
     ) -> AsyncIterator[Self]:
         """A pool of up to `size` connections, each statement bounded by `statement_timeout`, each create by `caps`.
+
+        Without `flushed` a commit does not wait for the disk: a crash of PostgreSQL may undo the latest ones.
 
         Database time is bounded by the server and not by cancelling: a cancelled query costs its connection.
         PostgreSQL need not be up yet: calls wait for it, up to 4 seconds each.
@@ -136,6 +139,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
         session = {
             "statement_timeout": int(statement_timeout / timedelta(milliseconds=1)),
             **(caps or Caps()).session(),
+            **({} if flushed else {"synchronous_commit": "off"}),
         }
         pool = AsyncConnectionPool(
             conninfo,
@@ -212,31 +216,40 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
         # The input stays a text: one that Python cannot parse must not cost its neighbours.
         return [Job(*job) for _, *job in rows if job[0] is not None], rows[0][0]
 
-    async def settle_jobs(self, settlements: Sequence[str]) -> list[Settlement]:
-        """What became of each settlement, given as JSON text as `aiserv.settle_jobs` describes it, in order."""
+    async def settle_jobs(self, settlements: Sequence[str], instance_id: UUID | None = None) -> list[Settlement]:
+        """What became of each settlement, given as JSON text as `aiserv.settle_jobs` describes it, in order.
+
+        With `instance_id` only leases of that start of a worker are settled.
+        """
         rows = await self._rows(
             """
             select settled.id, settled.status, settled.code, settled.detail
-            from aiserv.settle_jobs(settlements => %(settlements)s::json) as settled
+            from aiserv.settle_jobs(settlements => %(settlements)s::json, instance_id => %(instance_id)s) as settled
             """,
-            {"settlements": f"[{','.join(settlements)}]"},
+            {"settlements": f"[{','.join(settlements)}]", "instance_id": instance_id},
         )
         return [Settlement(*row) for row in rows]
 
     async def give_back(
-        self, job: Job, trouble: Trouble | None, patience: timedelta, delay: timedelta | None = None
+        self,
+        job: Job,
+        instance_id: UUID,
+        trouble: Trouble | None,
+        patience: timedelta,
+        delay: timedelta | None = None,
     ) -> str:
         """The status of the job given back: `failed` where the trouble of its provider outlasts the patience."""
         row = await self._row(
             """
             select job.status
             from aiserv.release_job(
-                job_id    => %(job_id)s,
-                attempt   => %(attempt)s,
-                category  => %(category)s,
-                message   => %(message)s,
-                patience  => %(patience)s,
-                delay     => %(delay)s
+                job_id      => %(job_id)s,
+                attempt     => %(attempt)s,
+                category    => %(category)s,
+                message     => %(message)s,
+                patience    => %(patience)s,
+                delay       => %(delay)s,
+                instance_id => %(instance_id)s
             ) as job
             """,
             {
@@ -246,6 +259,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
                 "message": trouble and trouble.message,
                 "patience": patience,
                 "delay": delay,
+                "instance_id": instance_id,
             },
         )
         return row[0]  # type: ignore[no-any-return]  # a column of texts
@@ -298,14 +312,18 @@ class Database(JobQueries, TransitionQueries, BulkQueries, OverviewQueries, Inst
         )
         return {name: f"{category} until {until}" for name, category, until in rows}
 
-    async def heartbeat_jobs(self, held: dict[UUID, int], lease: timedelta) -> dict[UUID, datetime]:
+    async def heartbeat_jobs(
+        self, held: dict[UUID, int], lease: timedelta, instance_id: UUID | None = None
+    ) -> dict[UUID, datetime]:
         """Renew the leases of these jobs, given with their attempts; returns those still held, and until when."""
         rows = await self._rows(
             """
             select job.id, job.lease_expires_at
-            from aiserv.heartbeat_jobs(job_ids => %(job_ids)s, attempts => %(attempts)s, lease => %(lease)s) as job
+            from aiserv.heartbeat_jobs(
+                job_ids => %(job_ids)s, attempts => %(attempts)s, lease => %(lease)s, instance_id => %(instance_id)s
+            ) as job
             """,
-            {"job_ids": list(held), "attempts": list(held.values()), "lease": lease},
+            {"job_ids": list(held), "attempts": list(held.values()), "lease": lease, "instance_id": instance_id},
         )
         return dict(rows)
 

@@ -129,9 +129,13 @@ async def run_worker(
 async def _open_worker(settings: Settings, open_work: OpenWork, stack: AsyncExitStack) -> Worker:
     url, slots = settings.database.url, settings.worker.claim_limit
     metrics = WorkerMetrics()
-    # One connection claims, one settles; more only for releases.
-    size = max(min(slots, settings.database.pool_size), 2)
+    # One connection settles, more are for releases.
+    size = min(slots, settings.database.pool_size)
     database = await stack.enter_async_context(Database.open(url, size=size, name="aiserv worker"))
+    # A claim that a crash undoes gives its job out again, under the same number: the instance is part of the fence.
+    claim_database = await stack.enter_async_context(
+        Database.open(url, size=1, name="aiserv worker claims", flushed=False)
+    )
     lease_database = await stack.enter_async_context(
         Database.open(url, size=1, name="aiserv worker leases", statement_timeout=LEASE_STATEMENT_TIMEOUT)
     )
@@ -142,6 +146,7 @@ async def _open_worker(settings: Settings, open_work: OpenWork, stack: AsyncExit
         model_profiles=opened.model_profiles,
         execute=opened.execute,
         database=database,
+        claim_database=claim_database,
         lease_database=lease_database,
         metrics=metrics,
         slots=slots,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
+from uuid import UUID
 
 import anyio
 
@@ -48,6 +49,7 @@ class Runner:
         database: Database,
         metrics: WorkerMetrics,
         record: Record,
+        instance_id: UUID,
         *,
         secrets: Sequence[str],
         patience: timedelta,
@@ -56,9 +58,10 @@ class Runner:
         self._database = database
         self._metrics = metrics
         self._record = record
+        self._instance_id = instance_id
         self._secrets = secrets
         self._patience = patience
-        self.settler = Settler(database, record)
+        self.settler = Settler(database, record, instance_id)
 
     async def run(self, attempt: Attempt, ended: Ended) -> None:
         """Execute the job and see to it that the end of the attempt is stored; `ended` hears of it when it is.
@@ -134,7 +137,8 @@ class Runner:
         try:
             # No provider's pause holds back a job that nobody could be reported for.
             delay = trouble.retry_after if trouble and trouble.troubles == {} else None
-            status = await self._insist(job, partial(self._database.give_back, job, trouble, self._patience, delay))
+            give_back = partial(self._database.give_back, job, self._instance_id, trouble, self._patience, delay)
+            status = await self._insist(job, give_back)
         except DatabaseError as error:
             return self._refused(job, sqlstate(error))
         self._metrics.transition("fail" if status == "failed" else "release", job.task_type, job.model_profile)

@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
+from uuid import UUID
 
 import anyio
 
@@ -62,9 +63,10 @@ class _Waiting(NamedTuple):
 class Settler:
     """Hands settlements to PostgreSQL, one statement at a time: no delay when idle, one commit for many under load."""
 
-    def __init__(self, database: Database, record: Record) -> None:
+    def __init__(self, database: Database, record: Record, instance_id: UUID | None = None) -> None:
         self._database = database
         self._record = record
+        self._instance_id = instance_id
         self._waiting: deque[_Waiting] = deque()
         self._wake = Wake()
         # Halved by each group that fails, doubled by each that does not: so whoever PostgreSQL refuses is soon alone,
@@ -97,7 +99,7 @@ class Settler:
 
     async def _settle(self, group: list[_Waiting]) -> None:
         try:
-            answers = await self._database.settle_jobs([waiting.settlement for waiting in group])
+            answers = await self._database.settle_jobs([waiting.settlement for waiting in group], self._instance_id)
         except DatabaseError as error:
             said = self._record.database_error(error)
             state = error.sqlstate or CONNECTION_FAILURE

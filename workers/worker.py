@@ -46,7 +46,9 @@ class Worker:
     model_profiles: list[str]
     execute: Executor
     database: Database
-    # Renewals have connections of their own: a busy pool must not cost a lease.
+    # Claims have a connection of their own, which does not wait for the disk.
+    claim_database: Database
+    # Renewals have one, too: a busy pool must not cost a lease.
     lease_database: Database
     metrics: WorkerMetrics
     slots: int = 4
@@ -78,10 +80,22 @@ class Worker:
         self._busy = 0
         self._hand_awaited = False
         self._runner = Runner(
-            self.execute, self.database, self.metrics, self.record, secrets=self.secrets, patience=self.patience
+            self.execute,
+            self.database,
+            self.metrics,
+            self.record,
+            self.instance_id,
+            secrets=self.secrets,
+            patience=self.patience,
         )
         self._lease_keeper = LeaseKeeper(
-            self.lease_database, self.record, self.lease, held=self._held, lost=self._lose, renewed=self._renewed
+            self.lease_database,
+            self.record,
+            self.lease,
+            self.instance_id,
+            held=self._held,
+            lost=self._lose,
+            renewed=self._renewed,
         )
         self.metrics.slots(self.slots, lambda: self._busy)
 
@@ -176,7 +190,7 @@ class Worker:
             self.providers,
             self.queues,
         )
-        claimed = await self.database.claim(claimer, free)
+        claimed = await self.claim_database.claim(claimer, free)
         self.record.last_claim_at = datetime.now(UTC)
         return claimed
 
@@ -230,7 +244,9 @@ class Worker:
 
     def _ended(self, attempt: Attempt, end: End) -> None:
         job = attempt.job
-        del self.attempts[attempt.key]
+        # Unless the same number was given out again, to us as well: a crash of PostgreSQL had undone the claim.
+        if self.attempts.get(attempt.key) is attempt:
+            del self.attempts[attempt.key]
         self._look_for_more()
         self.record.ends[end] += 1
         self.metrics.attempt(job.task_type, job.model_profile, end, time.monotonic() - attempt.started)
@@ -269,4 +285,5 @@ class Worker:
         # Now the poll interval counts.
         self._wake()
         await self.database.check()
+        await self.claim_database.check()
         await self.lease_database.check()

@@ -1,4 +1,7 @@
-create or replace function aiserv._settle_failure(item json)
+create or replace function aiserv._settle_failure(
+    item        json,
+    instance_id uuid default null
+)
 returns aiserv.settlement
 language plpgsql
 set search_path = ''
@@ -12,7 +15,7 @@ declare
 begin
     if aiserv._fail(
         job_id, item ->> 'category', item ->> 'message', attempt, worker_id, retryable, (item ->> 'retry_after')::interval,
-        nullif((item -> 'usage')::text, 'null')::json
+        nullif((item -> 'usage')::text, 'null')::json, _settle_failure.instance_id
     ) then
         select shown.id, shown.status into answer.id, answer.status from aiserv.jobs as shown where shown.id = job_id;
         return answer;

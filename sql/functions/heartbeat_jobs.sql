@@ -1,7 +1,8 @@
 create or replace function aiserv.heartbeat_jobs(
-    job_ids  uuid[],
-    attempts integer[],
-    lease    interval default null
+    job_ids     uuid[],
+    attempts    integer[],
+    lease       interval default null,
+    instance_id uuid     default null
 )
 returns setof aiserv.jobs
 language plpgsql
@@ -33,7 +34,9 @@ begin
             from unnest(heartbeat_jobs.job_ids, heartbeat_jobs.attempts) as item(job_id, attempt)
             order by item.job_id
         ) as item
-        where held.job_id = item.job_id and held.attempt = item.attempt
+        where held.job_id = item.job_id
+          and held.attempt = item.attempt
+          and held.instance_id = coalesce(heartbeat_jobs.instance_id, held.instance_id)
         returning held.job_id
     )
     select array_agg(renewed.job_id) into kept from renewed;
@@ -46,4 +49,5 @@ $$;
 comment on function aiserv.heartbeat_jobs is
 'Renew the leases of many running jobs, each named by id and attempt, and return those still held: the others were
 cancelled, taken away or settled, and their runs must stop. lease is how long from now; without it as long as claimed for.
+instance_id is that of the claims: with it only their leases are renewed.
 Raises JV400 (arrays of unequal length, lease out of range).';

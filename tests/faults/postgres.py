@@ -25,6 +25,7 @@ class Postgres:
 
     directory: Path
     url: str = ""
+    crashes: int = 0
     _running: ExitStack = field(default_factory=ExitStack)
 
     def start(self) -> None:
@@ -41,6 +42,7 @@ class Postgres:
 
     def kill(self) -> None:
         """Kill the postmaster as the kernel does when memory is out, and see its children off."""
+        self.crashes += 1
         os.kill(self.pid, signal.SIGKILL)
         self._running.close()
 
@@ -51,6 +53,7 @@ class Postgres:
                 "select pid from pg_stat_activity where application_name like %s limit 1", [pattern]
             ).fetchone()
             if row:
+                self.crashes += 1
                 os.kill(row["pid"], signal.SIGKILL)
         await until(self.answers, 60)
 

@@ -47,8 +47,10 @@ class Meddler(Database):
         await _call_once(self, "after_claim")
         return claimed
 
-    async def heartbeat_jobs(self, held: dict[UUID, int], lease: timedelta) -> dict[UUID, datetime]:
-        kept = await super().heartbeat_jobs(held, lease)
+    async def heartbeat_jobs(
+        self, held: dict[UUID, int], lease: timedelta, instance_id: UUID | None = None
+    ) -> dict[UUID, datetime]:
+        kept = await super().heartbeat_jobs(held, lease, instance_id)
         await _call_once(self, "after_renewal")
         return kept
 
@@ -71,6 +73,7 @@ async def running(
     """A worker for `qwen` that never polls; it hears over `listen`, or is deaf when that is None."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Meddler.open(conninfo, size=4, name="aiserv worker"))
+        claims = await stack.enter_async_context(Meddler.open(conninfo, size=1, name="aiserv worker claims"))
         leases = await stack.enter_async_context(Meddler.open(conninfo, size=1, name="aiserv worker leases"))
         worker = Worker(
             **{
@@ -79,6 +82,7 @@ async def running(
                 "model_profiles": ["qwen"],
                 "execute": execute,
                 "database": database,
+                "claim_database": claims,
                 "lease_database": leases,
                 "metrics": WorkerMetrics(),
                 "poll_interval": NEVER,

@@ -70,7 +70,7 @@ async def test_a_claim_under_way_when_draining_begins_gives_its_jobs_back(connin
         worker.drain()
 
     async with running(conninfo, note) as worker:
-        meddler(worker.database).after_claim = drain
+        meddler(worker.claim_database).after_claim = drain
         job_id = create(db)
 
         await until(lambda: worker.record.ends[End.RELEASED] == 1)

@@ -50,7 +50,7 @@ async def test_a_cancel_while_the_job_is_on_its_way_to_the_worker_stops_it(conni
         await heard(worker, lambda: db.execute("select aiserv.cancel_job(%s)", [job_id]))
 
     async with running(conninfo, never) as worker:
-        meddler(worker.database).after_claim = cancel
+        meddler(worker.claim_database).after_claim = cancel
         job_id = create(db)
 
         await until(lambda: worker.record.ends[End.LEASE_LOST] == 1)
@@ -120,6 +120,27 @@ async def test_a_job_retried_while_it_runs_is_run_again_by_the_same_worker(conni
         db.execute("select aiserv.retry_job(%s)", [job_id])
 
         assert (await finished(db, job_id))["attempt"] == 2
+        await until(lambda: worker.record.ends == {End.LEASE_LOST: 1, End.COMPLETED: 1})
+        assert worker.attempts == {}
+
+
+async def test_a_number_given_out_again_to_the_same_worker_counts_for_the_later_run(conninfo: str, db: Db) -> None:
+    started: list[anyio.Event] = []
+
+    async def hang_at_first(given: Job) -> Outcome:
+        started.append(anyio.Event())
+        return await (never if len(started) == 1 else say_hello)(given)
+
+    async with running(conninfo, hang_at_first) as worker:
+        job_id = create(db)
+        await until(lambda: started)
+
+        # As if a crash of PostgreSQL had undone the claim.
+        with db.transaction():
+            db.execute("delete from aiserv.lease")
+            db.execute("select aiserv._place(array[%s])", [job_id])
+
+        assert (await finished(db, job_id))["attempt"] == 1
         await until(lambda: worker.record.ends == {End.LEASE_LOST: 1, End.COMPLETED: 1})
         assert worker.attempts == {}
 

@@ -114,9 +114,9 @@ async def test_an_outage_harms_no_job_and_is_probed_by_one_at_a_time(conninfo: s
                     await provider.called()
                 # The probe is there, and everybody looks.
                 for worker in (one, other):
-                    claims = meddler(worker.database).claims
+                    claims = meddler(worker.claim_database).claims
                     await heard(worker, lambda: db.execute("notify aiserv_ready, 'qwen'"))
-                    await until(lambda: meddler(worker.database).claims > claims)  # noqa: B023 - awaited here
+                    await until(lambda: meddler(worker.claim_database).claims > claims)  # noqa: B023 - awaited here
                 assert (provider.in_progress, len(provider.requests)) == (1, 1)
                 may_answer.set()
                 await until(lambda: count(db, "completed") == JOBS, RETURN_SECONDS)

@@ -25,9 +25,9 @@ class Unreliable(Database):
     errors: list[Exception]
     groups: list[int]
 
-    async def settle_jobs(self, settlements: Sequence[str]) -> list[Settlement]:
+    async def settle_jobs(self, settlements: Sequence[str], instance_id: UUID | None = None) -> list[Settlement]:
         self.groups.append(len(settlements))
-        answers = await super().settle_jobs(settlements)
+        answers = await super().settle_jobs(settlements, instance_id)
         if self.errors:
             raise self.errors.pop(0)
         return answers

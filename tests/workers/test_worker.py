@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 import anyio
 import anyio.lowlevel
@@ -32,7 +33,7 @@ async def test_a_job_committed_between_looking_and_waiting_starts_at_once(connin
 
     async with running(conninfo, say_hello) as worker:
         await until(lambda: worker.record.ends[End.COMPLETED] == 1)
-        meddler(worker.database).after_claim = create_another
+        meddler(worker.claim_database).after_claim = create_another
         db.execute("notify aiserv_ready, 'qwen'")
         await until(lambda: len(created) == 2)
 
@@ -47,10 +48,10 @@ async def test_a_job_that_is_only_to_be_settled_needs_no_slot(
     async with running(conninfo, say_hello, slots=1) as worker:
         settle_jobs = worker.database.settle_jobs
 
-        async def held(settlements: Sequence[str]) -> list[Settlement]:
+        async def held(settlements: Sequence[str], instance_id: UUID | None = None) -> list[Settlement]:
             reached.set()
             await may_settle.wait()
-            return await settle_jobs(settlements)
+            return await settle_jobs(settlements, instance_id)
 
         monkeypatch.setattr(worker.database, "settle_jobs", held)
         job_id = create(db)
@@ -146,23 +147,23 @@ async def test_a_wake_costs_a_full_worker_no_statement(conninfo: str, db: Db) ->
     create(db)
     async with running(conninfo, never, slots=1) as worker:
         await until(lambda: worker.attempts)
-        before = meddler(worker.database).claims
+        before = meddler(worker.claim_database).claims
 
         for _ in range(3):
             await heard(worker, lambda: create(db))
 
-        assert meddler(worker.database).claims == before
+        assert meddler(worker.claim_database).claims == before
 
 
 async def test_a_job_costs_an_idle_worker_one_claim(conninfo: str, db: Db) -> None:
     async with running(conninfo, say_hello) as worker:
-        before = meddler(worker.database).claims
+        before = meddler(worker.claim_database).claims
 
         for ended in range(1, 6):
             create(db)
             await until(lambda: worker.record.ends[End.COMPLETED] == ended)  # noqa: B023 - awaited here
 
-        assert meddler(worker.database).claims == before + 5
+        assert meddler(worker.claim_database).claims == before + 5
 
 
 @pytest.mark.parametrize(("configured", "leased"), [(timedelta(minutes=15), 60), (timedelta(seconds=10), 10)])
@@ -184,9 +185,9 @@ async def test_a_full_worker_says_now_and_then_that_it_lives(
 
     async with running(conninfo, never, slots=1) as worker:
         await until(lambda: worker.attempts)
-        before = meddler(worker.database).claims
+        before = meddler(worker.claim_database).claims
 
-        await until(lambda: meddler(worker.database).claims > before)
+        await until(lambda: meddler(worker.claim_database).claims > before)
         assert len(worker.attempts) == 1
 
 
@@ -196,11 +197,11 @@ async def test_a_claim_that_fails_is_tried_again(conninfo: str, db: Db, monkeypa
 
     async def fail() -> None:
         if error := next(errors, None):
-            meddler(worker.database).after_claim = fail
+            meddler(worker.claim_database).after_claim = fail
             raise error
 
     async with running(conninfo, say_hello, poll_interval=0.01) as worker:
-        meddler(worker.database).after_claim = fail
+        meddler(worker.claim_database).after_claim = fail
         await heard(worker, lambda: create(db, model_profile="qwen", delay="0"))
 
         await until(lambda: next(errors, "all raised") == "all raised")

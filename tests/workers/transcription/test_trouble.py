@@ -105,9 +105,9 @@ async def test_a_queue_all_of_whose_providers_pause_is_left_alone_and_that_of_a_
         async with working(conninfo, whisperx=whisperx, voxtral_small=vox) as worker:
             job_id = transcribe(db)
             await until(lambda: worker.record.ends[End.RELEASED] == 1)
-            claims = meddler(worker.database).claims
+            claims = meddler(worker.claim_database).claims
             await heard(worker, lambda: db.execute("notify aiserv_ready, 'whisperx'"))
-            await until(lambda: meddler(worker.database).claims > claims)
+            await until(lambda: meddler(worker.claim_database).claims > claims)
             waiting = job(db, job_id)
             vox.instead = None
             db.execute("select aiserv.report_provider('voxtral-small')")
