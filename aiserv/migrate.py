@@ -156,6 +156,7 @@ def numbers(version: str) -> tuple[int, ...]:
 def _run(
     connection: psycopg.Connection, files: dict[str, SqlFile], installed: dict[str, Installed], changed: list[str]
 ) -> None:
+    before = _shape(connection)
     for name in changed:
         if name == "roles.sql":
             _create_roles(connection, files[name])
@@ -173,7 +174,19 @@ def _run(
     )
     gone = [name for name in installed if name not in files]
     connection.execute("delete from aiserv.installed where file = any(%s)", [gone])
+    connection.execute("select from aiserv._record_shape(before => %s::jsonb)", [before])
     logger.info("schema installed: %s of %s files run", len(changed), len(files))
+
+
+def _shape(connection: psycopg.Connection) -> str:
+    """What the schema is made of, as JSON: definitions by object."""
+    found = connection.execute("select to_regprocedure('aiserv._shape()') is not null").fetchone()
+    if not found or not found[0]:
+        return "{}"
+    row = connection.execute(
+        "select jsonb_object_agg(shape.object, shape.definition)::text from aiserv._shape() as shape"
+    )
+    return str((row.fetchone() or ("{}",))[0])
 
 
 def _create_roles(connection: psycopg.Connection, roles: SqlFile) -> None:

@@ -88,6 +88,7 @@ insert into aiserv.installed (file) values
 \ir functions/_queues.sql
 \ir functions/_read_settlements.sql
 \ir functions/_ready_pages.sql
+\ir functions/_record_shape.sql
 \ir functions/_remember_turns.sql
 \ir functions/_remember_unsuccessful.sql
 \ir functions/_requeue.sql
@@ -96,12 +97,14 @@ insert into aiserv.installed (file) values
 \ir functions/_reserve_keys.sql
 \ir functions/_reserve_keys_within.sql
 \ir functions/_retry.sql
+\ir functions/_rights.sql
 \ir functions/_seconds_since.sql
 \ir functions/_send_probes.sql
 \ir functions/_services.sql
 \ir functions/_settings_key.sql
 \ir functions/_settle_failure.sql
 \ir functions/_settlement.sql
+\ir functions/_shape.sql
 \ir functions/_spend.sql
 \ir functions/_stats_backlog.sql
 \ir functions/_stats_errors.sql
@@ -128,8 +131,10 @@ insert into aiserv.installed (file) values
 \ir functions/get_job.sql
 \ir functions/heartbeat_job.sql
 \ir functions/heartbeat_jobs.sql
+\ir functions/inspect_replication.sql
 \ir functions/inspect_rights.sql
 \ir functions/inspect_server.sql
+\ir functions/inspect_shape.sql
 \ir functions/inspect_upkeep.sql
 \ir functions/inspect_work.sql
 \ir functions/installed_files.sql
@@ -183,4 +188,6 @@ insert into aiserv.installed (file) values
 \ir triggers/settle_limits.sql
 
 \ir grants.sql
+
+do $$ begin perform aiserv._record_shape(); end; $$;
 commit;

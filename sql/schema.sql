@@ -27,3 +27,11 @@ create table if not exists aiserv.installed (
 comment on table aiserv.installed is
 'The files of sql/ that this schema was made of, and by which version of aiserv. A migration runs once; another file again when its
 SHA-256 differs, unless a newer version wrote it. psql leaves neither.';
+
+create table if not exists aiserv.shape (
+    object     text not null,
+    definition text not null,
+    constraint shape_pkey primary key (object)
+);
+
+comment on table aiserv.shape is 'What was installed, as the catalog said it then: what differs from it now was changed by hand.';

@@ -8,9 +8,13 @@ begin
     return query
     select seen.* from aiserv.inspect_server() as seen
     union all
+    select seen.* from aiserv.inspect_replication() as seen
+    union all
     select seen.* from aiserv.inspect_upkeep(check_installation.patience) as seen
     union all
     select seen.* from aiserv.inspect_rights() as seen
+    union all
+    select seen.* from aiserv.inspect_shape() as seen
     union all
     select seen.* from aiserv.inspect_work() as seen;
 end;

@@ -34,11 +34,6 @@ begin
             'Turn both on: without them a crash of the machine may lose or damage everything.'
         union all
         select
-            'commit', current_setting('synchronous_commit') = 'off', 'problem',
-            format('synchronous_commit %s', current_setting('synchronous_commit')),
-            'Turn it on: without it a crash loses the jobs of the last moments, though they were answered.'
-        union all
-        select
             'autovacuum', current_setting('autovacuum') = 'off', 'problem', format('autovacuum %s', current_setting('autovacuum')),
             'Turn it on: dead rows make claims slower and slower.'
         union all
@@ -58,5 +53,5 @@ end;
 $$;
 
 comment on function aiserv.inspect_server is
-'Whether PostgreSQL is set so that what aiserv promises holds: topics version, primary, encoding, durability, commit, autovacuum,
+'Whether PostgreSQL is set so that what aiserv promises holds: topics version, primary, encoding, durability, autovacuum,
 connections.';

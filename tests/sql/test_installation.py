@@ -13,6 +13,14 @@ ROWS = """
 insert into aiserv.delta (minute, owner_service, task_type, model_profile)
 select now(), 'a', 'b', 'c' from generate_series(1, 100001)
 """
+ANOTHER_QUERY = """
+do $$
+begin
+    execute format('create or replace view aiserv.stuck_jobs as select * from (%s) as seen limit 1',
+        rtrim(pg_get_viewdef('aiserv.stuck_jobs'::regclass), ';'));
+end;
+$$
+"""
 # A page of the queue each, of a million.
 NOTIFY = "select count(pg_notify('x', number || repeat('x', 7800))) from generate_series(1, 11000) as number"
 
@@ -61,6 +69,33 @@ def test_a_superuser_has_too_much_power(db: Db, connect: Connect) -> None:
 @pytest.mark.parametrize(("value", "status"), [("on", "ok"), ("off", "problem"), ("local", "ok")])
 def test_commits_must_wait_for_the_disk(connect: Connect, value: str, status: str) -> None:
     assert finding(connect(options=f"-c synchronous_commit={value}"), "commit")[0] == status
+
+
+@pytest.fixture
+def awaited_standby(db: Db) -> Iterator[None]:
+    """Commits wait for a standby, as far as settings go; nobody else may commit meanwhile."""
+    db.execute("alter system set synchronous_standby_names = 'far'")
+    db.execute("select pg_reload_conf()")
+    # What this session has heard of, those to come have, too.
+    while db.execute("show synchronous_standby_names").fetchone() != {"synchronous_standby_names": "far"}:
+        pass
+    yield
+    db.execute("alter system reset synchronous_standby_names")
+    db.execute("select pg_reload_conf()")
+
+
+@pytest.mark.parametrize(("value", "status"), [("on", "ok"), ("local", "warning"), ("remote_write", "warning")])
+def test_commits_must_wait_for_the_standbys_that_are_named(
+    awaited_standby: None, connect: Connect, value: str, status: str
+) -> None:
+    db = connect(options=f"-c synchronous_commit={value}")
+
+    assert finding(db, "commit") == (status, f"synchronous_commit {value}, standbys far")
+    assert finding(db, "standbys") == ("problem", "none of far streams")
+
+
+def test_without_standbys_all_is_said_to_be_on_one_machine(db: Db) -> None:
+    assert finding(db, "standbys") == ("ok", "none: what was answered is on this machine alone")
 
 
 def test_fsync_must_be_on(db: Db) -> None:
@@ -222,3 +257,67 @@ def test_a_provider_in_trouble_is_named(db: Db) -> None:
     status, detail = finding(db, "troubled_providers")
 
     assert (status, detail.startswith("qwen: unauthorized since ")) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "detail"),
+    [
+        ("alter table aiserv.job alter priority drop not null", "problem", "column aiserv.job.priority was changed"),
+        ("alter table aiserv.turn add column mine integer", "warning", "column aiserv.turn.mine is not of aiserv"),
+        ("drop index aiserv.job_by_owner", "problem", "index aiserv.job_by_owner is missing"),
+        ("create index mine on aiserv.job (owner_ref)", "warning", "index aiserv.mine is not of aiserv"),
+        ("create table aiserv.mine ()", "warning", "table aiserv.mine is not of aiserv"),
+        (
+            "alter table aiserv.job drop constraint job_finished_has_outcome",
+            "problem",
+            "constraint aiserv.job.job_finished_has_outcome is missing",
+        ),
+        ("drop trigger _120_guard_delete on aiserv.job", "problem", "trigger aiserv.job._120_guard_delete is missing"),
+        (
+            ANOTHER_QUERY,
+            "problem",
+            "query of aiserv.stuck_jobs in PostgreSQL",
+        ),
+        ("revoke select on aiserv.jobs from aiserv_readonly", "problem", "view aiserv.jobs was changed"),
+        ("revoke usage on schema aiserv from aiserv_service", "problem", "schema aiserv was changed"),
+        (
+            "revoke execute on function aiserv.installed_files from aiserv_service",
+            "problem",
+            "function aiserv.installed_files() was changed",
+        ),
+        (
+            "alter function aiserv.installed_files owner to current_user",
+            "problem",
+            "function aiserv.installed_files() was changed",
+        ),
+        ("alter table aiserv.job set (fillfactor = 90)", "ok", "as installed"),
+    ],
+)
+def test_what_was_changed_by_hand_is_named_and_may_be_meant(db: Db, change: str, status: str, detail: str) -> None:
+    assert finding(db, "objects") == ("ok", "as installed")
+    db.execute(change.encode())
+
+    found = finding(db, "objects")
+
+    assert (found[0], detail in found[1]) == (status, True)
+    db.execute("select aiserv._record_shape()")
+    assert finding(db, "objects") == ("ok", "as installed")
+
+
+def test_an_update_does_not_make_right_what_was_changed_by_hand(db: Db, conninfo: str) -> None:
+    db.execute("drop index aiserv.job_by_owner")
+    db.execute("create table aiserv.mine ()")
+    db.execute(ANOTHER_QUERY)
+    db.execute("update aiserv.installed set checksum = '' where file = 'views/stuck_jobs.sql'")
+
+    assert "views/stuck_jobs.sql" in migrate(conninfo)
+
+    assert finding(db, "objects") == (
+        "problem", "index aiserv.job_by_owner is missing, table aiserv.mine is not of aiserv"
+    )  # fmt: skip
+
+
+def test_another_version_of_postgresql_prints_queries_in_its_own_way(db: Db) -> None:
+    db.execute("update aiserv.shape set object = regexp_replace(object, '\\d+$', '14') where object like 'query of %'")
+
+    assert finding(db, "objects") == ("ok", "as installed")
