@@ -6,7 +6,7 @@ from datetime import timedelta
 import anyio
 
 from aiserv.database import Database, DatabaseError
-from aiserv.wake import Calm, Pause, Wake
+from aiserv.wake import Pause, TokenBucket, Wake
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class Sweeper:
         self._database = database
         self._retention = retention
         self._pause = Pause()
-        self._calm = Calm()
+        self._looks = TokenBucket()
         self.wake = Wake()
 
     async def run(self) -> None:
@@ -27,7 +27,7 @@ class Sweeper:
             woken = self.wake.next
             with anyio.move_on_after(await self._sweep()):
                 await woken.wait()
-            await self._calm()
+            await self._looks()
 
     async def _sweep(self) -> float:
         try:
@@ -37,5 +37,5 @@ class Sweeper:
         except DatabaseError as error:
             logger.warning("sweep failed, trying again in a second: %s", type(error).__name__)
             return 1.0
-        self._calm.looked(found=False)
+        self._looks.looked(found=False)
         return self._pause(due_in)

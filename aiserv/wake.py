@@ -53,10 +53,11 @@ FREE_LOOKS: Final = 20.0
 LOOKS_A_SECOND: Final = 10.0
 
 
-class Calm:
+class TokenBucket:
     """Keeps a storm of notifications from becoming a storm of statements: anybody may notify, as often as they like.
 
-    A look that found something earns two more: the next one, and the one when that is done.
+    Each look takes a token (https://en.wikipedia.org/wiki/Token_bucket). One that found something earns two more: for
+    the next look, and for the one when that is done.
     """
 
     def __init__(
@@ -64,21 +65,21 @@ class Calm:
     ) -> None:
         self._clock = clock
         self._sleep = sleep
-        self._left = FREE_LOOKS
+        self._tokens = FREE_LOOKS
         self._at = clock()
 
     def looked(self, *, found: bool) -> None:
         """Count a look."""
         self._refill()
-        self._left = min(self._left + (2 if found else -1), FREE_LOOKS)
+        self._tokens = min(self._tokens + (2 if found else -1), FREE_LOOKS)
 
     async def __call__(self) -> None:
         """Wait until another look is due: not at all, or for a tenth of a second."""
         self._refill()
-        if self._left < 0:
-            await self._sleep(-self._left / LOOKS_A_SECOND)
+        if self._tokens < 0:
+            await self._sleep(-self._tokens / LOOKS_A_SECOND)
 
     def _refill(self) -> None:
         now = self._clock()
-        self._left = min(self._left + (now - self._at) * LOOKS_A_SECOND, FREE_LOOKS)
+        self._tokens = min(self._tokens + (now - self._at) * LOOKS_A_SECOND, FREE_LOOKS)
         self._at = now

@@ -16,7 +16,7 @@ from aiserv.database import Claimer, Database, DatabaseError
 from aiserv.listener import Listener, notified_ids
 from aiserv.metrics import WorkerMetrics
 from aiserv.models import Job
-from aiserv.wake import LOOK_SECONDS, Calm, Pause, Wake
+from aiserv.wake import LOOK_SECONDS, Pause, TokenBucket, Wake
 from workers.attempt import Attempt, End, Stop
 from workers.executors import Executor
 from workers.lease import LeaseKeeper
@@ -68,7 +68,7 @@ class Worker:
         self.lease = min(self.lease, LONGEST_LEASE)
         self._wake = Wake()
         self._pause = Pause()
-        self._calm = Calm()
+        self._looks = TokenBucket()
         self._abandoned = anyio.CancelScope()
         self._asked_at = -LOOK_SECONDS
         # PostgreSQL may have more jobs than there were slots for: then each slot that is free is a reason to look.
@@ -150,7 +150,7 @@ class Worker:
             pause = await self._claim_for_free_slots(hands)
             with anyio.move_on_after(pause):
                 await woken.wait()
-            await self._calm()
+            await self._looks()
 
     async def _claim_for_free_slots(self, hands: TaskGroup) -> float:
         """Claim and start what came; returns how long to sleep if nobody wakes us."""
@@ -169,7 +169,7 @@ class Worker:
             self._more = False
             logger.warning("claim failed, trying again: %s", self.record.database_error(error))
             return min(max(self.poll_interval, ERROR_SECONDS), LOOK_SECONDS)
-        self._calm.looked(found=bool(jobs))
+        self._looks.looked(found=bool(jobs))
         self._start(jobs, hands)
         # One that came back short has seen all there was: what comes after it announces itself.
         self._more = len(jobs) == free

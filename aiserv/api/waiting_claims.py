@@ -10,7 +10,7 @@ import anyio
 from aiserv.database import Database
 from aiserv.models import ClaimJobs
 from aiserv.queries.base import ShownJob
-from aiserv.wake import Calm, Pause, Wake
+from aiserv.wake import Pause, TokenBucket, Wake
 
 # What claims want: task types and model profiles, none meaning any, and the jobs of one owner alone, if it is named.
 Wanted = tuple[frozenset[str], frozenset[str], str | None]
@@ -25,7 +25,7 @@ class _Lane:
     def __init__(self) -> None:
         self.turn = anyio.Lock()
         self.wake = Wake()
-        self.calm = Calm()
+        self.looks = TokenBucket()
         self.waiting = _NOBODY
 
 
@@ -80,13 +80,13 @@ class WaitingClaims:
             woken = lane.wake.next
             # Never cancelled: it might have claimed already.
             jobs = await claim()
-            lane.calm.looked(found=bool(jobs))
+            lane.looks.looked(found=bool(jobs))
             if jobs or anyio.current_time() >= until:
                 return jobs
             due_in = pause(await self._database.next_wake(wanted.task_types, wanted.model_profiles))
             with anyio.CancelScope(deadline=min(until, anyio.current_time() + due_in)):
                 await woken.wait()
-                await lane.calm()
+                await lane.looks()
         return []
 
     @contextmanager

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from aiserv.wake import Calm, Pause, Wake
+from aiserv.wake import Pause, TokenBucket, Wake
 
 
 @pytest.mark.parametrize(("due_in", "seconds"), [(None, 30), (100, 30), (3, 3), (0.25, 0.25)])
@@ -58,27 +58,27 @@ class FakeTime:
 
 async def test_looks_that_find_nothing_are_ten_a_second_after_the_first_twenty() -> None:
     time = FakeTime()
-    calm = Calm(clock=lambda: time.now, sleep=time.sleep)
+    looks = TokenBucket(clock=lambda: time.now, sleep=time.sleep)
     for _ in range(20):
-        calm.looked(found=False)
+        looks.looked(found=False)
 
-    await calm()
+    await looks()
     assert time.slept == []
-    calm.looked(found=False)
-    await calm()
+    looks.looked(found=False)
+    await looks()
     assert time.slept == [pytest.approx(0.1)]
     time.now += 0.1
-    await calm()
+    await looks()
     assert len(time.slept) == 1
 
 
 async def test_looks_that_find_something_are_free() -> None:
     time = FakeTime()
-    calm = Calm(clock=lambda: time.now, sleep=time.sleep)
+    looks = TokenBucket(clock=lambda: time.now, sleep=time.sleep)
 
     for _ in range(100):
-        calm.looked(found=True)
-        calm.looked(found=False)
+        looks.looked(found=True)
+        looks.looked(found=False)
 
-    await calm()
+    await looks()
     assert time.slept == []
