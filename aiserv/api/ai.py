@@ -4,7 +4,7 @@ import json
 
 from aiohttp import web
 
-from aiserv.answers import InfraAnswer, ProvidersAnswer
+from aiserv.answers.ai import InfraAnswer, ProvidersAnswer
 from aiserv.api.app_keys import INFRA, PROVIDERS
 from aiserv.api.responses import json_response
 from aiserv.api.routing import Routes

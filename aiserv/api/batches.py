@@ -9,7 +9,7 @@ from uuid import UUID
 import anyio
 from aiohttp import web
 
-from aiserv.answers import BatchAnswer, CreatedBatch
+from aiserv.answers.jobs import BatchAnswer, CreatedBatch
 from aiserv.api.app_keys import DATABASE, FINISHED, METRICS
 from aiserv.api.batch_body import Batch, read_batch
 from aiserv.api.preconditions import patience

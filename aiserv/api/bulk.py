@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from aiserv.answers import Cancelled, Retried
+from aiserv.answers.jobs import Cancelled, Retried
 from aiserv.api.app_keys import DATABASE, METRICS
 from aiserv.api.requests import parse
 from aiserv.api.responses import json_response

@@ -10,7 +10,7 @@ from uuid import UUID
 import anyio
 from aiohttp import web
 
-from aiserv.answers import JobAnswer, JobsAnswer
+from aiserv.answers.jobs import JobAnswer, JobsAnswer
 from aiserv.api.app_keys import CALLER, CLAIM_LEASE, CLAIMS, DATABASE, METRICS, SETTLEMENTS
 from aiserv.api.requests import parse, path_id, roomy
 from aiserv.api.responses import HandedOver, is_gone, job_response

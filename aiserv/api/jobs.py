@@ -7,7 +7,7 @@ from uuid import UUID
 import anyio
 from aiohttp import web
 
-from aiserv.answers import AttemptsAnswer, JobAnswer, JobPage
+from aiserv.answers.jobs import AttemptsAnswer, JobAnswer, JobPage
 from aiserv.api.app_keys import CREATES, DATABASE, FINISHED, METRICS
 from aiserv.api.cursors import cursor_after, last_of
 from aiserv.api.preconditions import patience, wanted_versions

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aiserv import __version__
-from aiserv.answers import Health, ProblemAnswer
+from aiserv.answers.problems import Health, ProblemAnswer
 from aiserv.api.examples import EXAMPLES
 from aiserv.api.glossary import explained
 from aiserv.api.headers import ANSWER_HEADERS, REQUEST_HEADERS

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from aiserv.answers import QueueAnswer, QueuesAnswer, StatsAnswer, WorkersAnswer
+from aiserv.answers.overview import QueueAnswer, QueuesAnswer, StatsAnswer, WorkersAnswer
 from aiserv.api.app_keys import CALLER, DATABASE
 from aiserv.api.preconditions import wanted_versions
 from aiserv.api.requests import invalid, parse, query

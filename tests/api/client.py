@@ -12,7 +12,8 @@ from multidict import CIMultiDictProxy
 from pydantic import JsonValue
 from yarl import URL
 
-from aiserv.answers import JobAnswer, ProblemAnswer
+from aiserv.answers.jobs import JobAnswer
+from aiserv.answers.problems import ProblemAnswer
 
 CHAT: Final[dict[str, JsonValue]] = {
     "owner_service": "telephony",

@@ -2,7 +2,7 @@
 
 from aiohttp import ClientSession
 
-from aiserv.answers import InfraAnswer, ProvidersAnswer
+from aiserv.answers.ai import InfraAnswer, ProvidersAnswer
 from aiserv.stand_in import stand_in_provider
 from tests.api.client import Api
 from tests.api.conftest import Start

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from aiserv.answers import BatchAnswer, CreatedBatch
+from aiserv.answers.jobs import BatchAnswer, CreatedBatch
 from aiserv.fields import parse_time
 from tests.api.client import CHAT, Answer, Api
 from tests.api.test_create import EXACT

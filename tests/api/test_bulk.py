@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import DictRow
 from pydantic import JsonValue
 
-from aiserv.answers import Cancelled, Retried
+from aiserv.answers.jobs import Cancelled, Retried
 from tests.api.client import CHAT, Api
 from tests.api.test_waiting import until_found
 

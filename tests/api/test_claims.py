@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from psycopg.rows import DictRow
 from pydantic import JsonValue
 
-from aiserv.answers import JobsAnswer
+from aiserv.answers.jobs import JobsAnswer
 from aiserv.api.waiting_claims import WaitingClaims
 from aiserv.database import Database
 from aiserv.fields import parse_time

@@ -13,7 +13,7 @@ from aiohttp import ClientResponse, ClientSession
 from psycopg.rows import DictRow
 
 from aiserv import tokens
-from aiserv.answers import JobSummary
+from aiserv.answers.jobs import JobSummary
 from aiserv.api import event_log
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start

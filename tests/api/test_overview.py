@@ -8,7 +8,7 @@ import pytest
 from psycopg.rows import DictRow
 from pydantic import JsonValue
 
-from aiserv.answers import QueueAnswer, QueuesAnswer, StatsAnswer, WorkersAnswer
+from aiserv.answers.overview import QueueAnswer, QueuesAnswer, StatsAnswer, WorkersAnswer
 from tests.api.client import CHAT, Answer, Api
 
 LIMITS = {"max_running": None, "requests_per_minute": None, "tokens_per_minute": None}

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from pydantic import JsonValue
 
-from aiserv.answers import JobsAnswer
+from aiserv.answers.jobs import JobsAnswer
 from aiserv.database import Database
 from aiserv.models import ClaimJobs, Settlement
 from aiserv.queries.base import ShownJob

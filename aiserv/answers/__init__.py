@@ -1,0 +1,1 @@
+"""The shapes of answers, for the OpenAPI document and the tests: PostgreSQL renders them, and no server parses them."""
