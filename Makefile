@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS   ?=
+JOBS   ?= 2000000
 SECONDS ?= 600
 SEED   ?=
 
@@ -35,9 +36,10 @@ test: $(INSTALLED) ## Run the tests; ARGS='-k lease' some of them, '-m "not slow
 faults: $(INSTALLED) ## Inject every fault, and write what was measured into tests/faults/README.md
 	@AISERV_FAULTS_TABLE=yes $(BIN)/python -m pytest tests/faults $(ARGS)
 
-soak: $(INSTALLED) ## Inject them ten times as often, with SECONDS=600 of chaos; SEED=… repeats its schedule
-	@AISERV_FAULTS_TIMES=10 AISERV_CHAOS_SECONDS=$(SECONDS) AISERV_CHAOS_SEED=$(SEED) \
+soak: $(INSTALLED) ## Inject them ten times as often, SECONDS=600 of chaos (SEED=… repeats it); create and finish JOBS=2000000
+	@AISERV_FAULTS_TIMES=10 AISERV_CHAOS_SECONDS=$(SECONDS) AISERV_CHAOS_SEED=$(SEED) AISERV_SOAK_JOBS=$(JOBS) \
 	    $(BIN)/python -m pytest tests/faults $(ARGS)
+	@! [ -e build/soak.md ] || cat build/soak.md
 
 check: $(INSTALLED) ## Check format, style, types, imports and SQL
 	$(BIN)/ruff format --check

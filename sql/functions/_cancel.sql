@@ -57,7 +57,8 @@ begin
         for update
     ),
     taken as (
-        delete from aiserv.lease as lease using held where lease.job_id = held.job_id returning lease.*
+        -- `between`: see _complete.
+        delete from aiserv.lease as lease using held where lease.job_id between held.job_id and held.job_id returning lease.*
     )
     select coalesce(array_agg(taken.*::aiserv.lease), '{}') into running from taken;
 

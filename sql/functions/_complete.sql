@@ -14,7 +14,8 @@ declare
     completed bigint[];
 begin
     -- The lease row is the right to settle: whoever deletes it holds the attempt. In order of id, as every lock;
-    -- of two results for one attempt the first counts.
+    -- of two results for one attempt the first counts. `between`, where = is meant: a lease table that was vacuumed while
+    -- it was empty is planned as one row, to be read from end to end with all that is dead, and compared with each item.
     with held as (
         delete from aiserv.lease as lease
         using (
@@ -25,7 +26,7 @@ begin
             where item.result is not null
             order by item.job_id, item.attempt, item.worker_id, item.position
         ) as item
-        where lease.job_id = item.job_id
+        where lease.job_id between item.job_id and item.job_id
           and lease.attempt = coalesce(item.attempt, lease.attempt)
           and lease.worker_id = coalesce(item.worker_id, lease.worker_id)
           and lease.instance_id = coalesce(_complete.instance_id, lease.instance_id)

@@ -12,7 +12,8 @@ begin
             lease.model_profile, lease.task_type, lease.owner_service,
             moment + max(taken.position) * interval '1 microsecond' as served_at
         from unnest(_remember_turns.job_ids) with ordinality as taken(job_id, position)
-        join aiserv.lease as lease on lease.job_id = taken.job_id
+        -- `between`: see _complete.
+        join aiserv.lease as lease on lease.job_id between taken.job_id and taken.job_id
         group by lease.model_profile, lease.task_type, lease.owner_service
     ),
     -- A row that another claim holds is left alone: turns may be a little unfair, but never a queue for a lock.

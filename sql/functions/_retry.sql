@@ -25,7 +25,8 @@ begin
         for update
     ),
     gone as (
-        delete from aiserv.lease as lease using held where lease.job_id = held.job_id returning lease.*
+        -- `between`: see _complete.
+        delete from aiserv.lease as lease using held where lease.job_id between held.job_id and held.job_id returning lease.*
     )
     select coalesce(array_agg(gone.*::aiserv.lease), '{}') into superseded from gone;
 

@@ -61,10 +61,11 @@ begin
         end if;
     end if;
 
+    -- One by one, or all leases might be read for each: see _complete.
     return query
     select job.*
     from unnest(claimed) with ordinality as claim(job_id, position)
-    join aiserv.jobs as job on job.id = claim.job_id
+    cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = claim.job_id limit 1) as job
     order by claim.position;
 end;
 $$;

@@ -23,6 +23,7 @@ begin
     if not (heartbeat_jobs.lease between interval '1 second' and interval '24 hours') then
         raise exception using errcode = 'JV400', message = 'lease: must be from 1s to 24h';
     end if;
+    -- `between`: see _complete.
     with renewed as (
         update aiserv.lease as held
         set lease_expires_at = greatest(
@@ -34,7 +35,7 @@ begin
             from unnest(heartbeat_jobs.job_ids, heartbeat_jobs.attempts) as item(job_id, attempt)
             order by item.job_id
         ) as item
-        where held.job_id = item.job_id
+        where held.job_id between item.job_id and item.job_id
           and held.attempt = item.attempt
           and held.instance_id = coalesce(heartbeat_jobs.instance_id, held.instance_id)
         returning held.job_id
@@ -42,7 +43,9 @@ begin
     select array_agg(renewed.job_id) into kept from renewed;
 
     return query
-    select job.* from unnest(kept) as held(job_id) join aiserv.jobs as job on job.id = held.job_id;
+    select job.*
+    from unnest(kept) as held(job_id)
+    cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = held.job_id limit 1) as job;
 end;
 $$;
 

@@ -24,9 +24,10 @@ begin
         for update skip locked
     ),
     gone as (
+        -- `between`: see _complete.
         delete from aiserv.lease as lease
         using expired
-        where lease.job_id = expired.job_id and lease.lease_expires_at < clock_timestamp()
+        where lease.job_id between expired.job_id and expired.job_id and lease.lease_expires_at < clock_timestamp()
         returning lease.*
     )
     select array_agg(gone.*::aiserv.lease order by gone.job_id) into lost from gone;
@@ -69,7 +70,7 @@ begin
     return query
     select job.*
     from unnest(lost) as lease
-    join aiserv.jobs as job on job.id = lease.job_id
+    cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = lease.job_id limit 1) as job
     order by job.id;
 end;
 $$;

@@ -10,7 +10,8 @@ begin
     select moved.job_id into misplaced
     from moved
     left join aiserv.job as job on job.id = moved.job_id
-    left join aiserv.lease as lease on lease.job_id = moved.job_id
+    -- One by one, or all leases might be read for each: see _complete.
+    left join lateral (select held.job_id from aiserv.lease as held where held.job_id = moved.job_id limit 1) as lease on true
     left join aiserv.ready as ready
         on ready.model_profile = job.model_profile and ready.task_type = job.task_type and ready.priority = job.priority
         and ready.owner_service = job.owner_service and ready.run_at = job.run_at and ready.job_id = job.id
