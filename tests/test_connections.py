@@ -134,3 +134,13 @@ async def test_idle_newcomers_do_not_keep_probes_out(crowd: Crowd) -> None:
         await crowd.comes()
 
     assert await first_line(await crowd.comes("/healthz")) == "HTTP/1.1 200 OK"
+
+
+async def test_who_takes_a_place_for_probes_is_answered_no_more_than_they(crowd: Crowd) -> None:
+    await crowd.all_are_busy()
+    idle = await crowd.comes()
+
+    newcomer = await crowd.comes("/quick")
+
+    assert await is_closed(idle)
+    assert await first_line(newcomer) == "HTTP/1.1 503 Service Unavailable"

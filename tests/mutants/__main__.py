@@ -1,30 +1,39 @@
 """Whether the tests find the bugs they are there for: `make mutants`, or python -m tests.mutants [words of a name].
 
-Each bug is put into a copy of the tree, and the tests that are to find it run there. The gate fails when they all pass,
-when only a timeout notices, or when the bug breaks more than a test can say (no schema, no collection).
+Each bug is put into a copy of the tree, and the test that is to find it runs there. The gate fails where that one
+passes, where only a timeout notices, and where the bug breaks more than a test can say (no schema, no collection).
+First of all the same tests pass without any bug, so that none fails of itself.
 """
 
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import anyio
+
 from aiserv.embedded import embedded_postgres
 from tests.mutants.mutant import Mutant
 from tests.mutants.mutants import MUTANTS
+from tests.scratch import scratch_directory
 
 ROOT = Path(__file__).parents[2]
 TREE = ["aiserv", "workers", "sql", "tests", "pyproject.toml", "openapi.json", "Makefile", "deploy"]
+AT_ONCE = os.cpu_count() or 1
 SECONDS = 300
+SECONDS_TO_END = 20
+# The seed: whether a mutant lives must not hang on luck. Schemathesis takes a second to load.
+PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--hypothesis-seed=1"]
 FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
+INTERRUPTED = 130
 
 
 class Verdict(NamedTuple):
@@ -33,53 +42,75 @@ class Verdict(NamedTuple):
     complaint: str
     seconds: float
 
-
-def mutated(text: str, mutant: Mutant) -> str:
-    """The text with the bug in it. Raises ValueError when the code has moved on and the mutant did not."""
-    if (found := text.count(mutant.old)) != 1:
-        raise ValueError(f"mutant {mutant.name!r}: its text stands {found} times in {mutant.file}, not once")
-    return text.replace(mutant.old, mutant.new)
+    @property
+    def line(self) -> str:
+        return f"{self.seconds:4.0f} s  {self.mutant.name:60} {self.killed_by or self.complaint}"
 
 
-@contextmanager
-def copy_of_the_tree() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="aiserv-mutant-") as directory:
-        copy = Path(directory)
+class Gate:
+    """Tests copies of the tree, on one PostgreSQL for all."""
+
+    def __init__(self, directory: Path, postgres: str) -> None:
+        self._directory = directory
+        self._environment = os.environ | {"AISERV_TEST_DATABASE_URL": postgres}
+        # As it is now, whatever happens to the checkout meanwhile; what Python compiles here, all others find compiled.
+        self._tree = directory / "tree"
         for name in TREE:
             if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
+                ignored = shutil.ignore_patterns("results", "node_modules")
+                shutil.copytree(ROOT / name, self._tree / name, ignore=ignored)
             else:
-                shutil.copy(ROOT / name, copy / name)
-        yield copy
+                shutil.copy2(ROOT / name, self._tree / name)
+
+    async def without_any_bug(self, tests: Sequence[str]) -> str:
+        """What pytest says of these tests if they do not pass as they are."""
+        status, output = await self._pytest(self._tree, f"--numprocesses={AT_ONCE}", *tests)
+        return "" if status == 0 else output
+
+    async def judge(self, mutant: Mutant) -> Verdict:
+        """What becomes of the mutant."""
+        began = time.monotonic()
+        with self._copy() as tree:
+            mutant.put_into(tree)
+            status, output = await self._pytest(tree, "-x", mutant.test)
+        return Verdict(mutant, *verdict(status, output), time.monotonic() - began)
+
+    @contextmanager
+    def _copy(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="mutant-", dir=self._directory) as copy:
+            shutil.copytree(self._tree, copy, copy_function=os.link, dirs_exist_ok=True)
+            yield Path(copy)
+
+    async def _pytest(self, tree: Path, *arguments: str) -> tuple[int | None, str]:
+        """The exit status of pytest and what it printed; no status when it took too long."""
+        output = bytearray()
+        status = None
+        async with await anyio.open_process(
+            [sys.executable, *PYTEST, *arguments],
+            cwd=tree,
+            env=self._environment | {"PYTHONPATH": str(tree)},
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for us: we end it
+        ) as process:
+            try:
+                with anyio.move_on_after(SECONDS):
+                    assert process.stdout
+                    async for part in process.stdout:
+                        output += part
+                    status = await process.wait()
+            finally:
+                if status is None:
+                    # It ends what its tests have started.
+                    process.terminate()
+                    with anyio.move_on_after(SECONDS_TO_END, shield=True):
+                        await process.wait()
+        return status, output.decode(errors="replace")
 
 
-def judge(mutant: Mutant, postgres: str) -> Verdict:
-    began = time.monotonic()
-    with copy_of_the_tree() as copy:
-        file = copy / mutant.file
-        file.write_text(mutated(file.read_text(), mutant))
-        # The seed: whether a mutant lives must not hang on luck.
-        plugins = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]  # that one takes a second to load
-        command = [sys.executable, "-m", "pytest", "-x", "-q", *plugins, "--hypothesis-seed=1"]
-        environment = os.environ | {"PYTHONPATH": str(copy), "AISERV_TEST_DATABASE_URL": postgres}
-        try:
-            run = subprocess.run(  # the tests of our own copy
-                [*command, *mutant.tests.split()],
-                cwd=copy,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                check=False,
-            )
-            killed_by, complaint = verdict(run.returncode, run.stdout)
-        except subprocess.TimeoutExpired:
-            killed_by, complaint = None, "only a timeout noticed"
-    return Verdict(mutant, killed_by, complaint, time.monotonic() - began)
-
-
-def verdict(status: int, output: str) -> tuple[str | None, str]:
+def verdict(status: int | None, output: str) -> tuple[str | None, str]:
     """The test that failed, and what is wrong with the mutant if none did."""
+    if status is None:
+        return None, "only a timeout noticed"
     if status == 0:
         return None, "SURVIVED"
     failed = FAILED.search(output)
@@ -90,26 +121,52 @@ def verdict(status: int, output: str) -> tuple[str | None, str]:
     return failed[1], ""
 
 
+async def find(gate: Gate, chosen: Sequence[Mutant]) -> int:
+    """Judge the mutants, several at once, and tell of each; returns how many were not found."""
+    began = time.monotonic()
+    tests = sorted({mutant.test for mutant in chosen})
+    if broken := await gate.without_any_bug(tests):
+        say(broken)
+        say("Without any bug these tests fail already: nothing can be said about the mutants.")
+        return len(chosen)
+    say(f"{time.monotonic() - began:4.0f} s  without any bug all {len(tests)} tests pass")
+
+    verdicts: list[Verdict] = []
+    places = anyio.CapacityLimiter(AT_ONCE)
+
+    async def judge(mutant: Mutant) -> None:
+        async with places:
+            verdicts.append(await gate.judge(mutant))
+            say(verdicts[-1].line)
+
+    async with anyio.create_task_group() as tasks:
+        for mutant in chosen:
+            tasks.start_soon(judge, mutant)
+    alive = [each for each in verdicts if not each.killed_by]
+    say(f"{len(verdicts) - len(alive)} of {len(verdicts)} found in {time.monotonic() - began:.0f} s")
+    for each in alive:
+        say(f"NOT FOUND: {each.line}")
+    return len(alive)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - what the command is for
+
+
 def main(words: list[str]) -> int:
+    """The status to exit with."""
     chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in words)]
     if not chosen:
         sys.exit(f"no mutant has {' and '.join(words)} in its name")
-    for mutant in chosen:
-        mutated((ROOT / mutant.file).read_text(), mutant)
-
-    began = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory(prefix="aiserv-mutants-") as directory,
-        embedded_postgres(Path(directory) / "postgres", durable=False) as postgres,
-        ThreadPoolExecutor(os.cpu_count()) as runs,
-    ):
-        verdicts = []
-        for found in runs.map(lambda mutant: judge(mutant, postgres), chosen):
-            verdicts.append(found)
-            print(f"{found.mutant.name:58} {found.seconds:5.0f} s  {found.killed_by or found.complaint}", flush=True)  # noqa: T201
-    alive = [found.mutant.name for found in verdicts if not found.killed_by]
-    print(f"{len(verdicts) - len(alive)} of {len(verdicts)} found in {time.monotonic() - began:.0f} s")  # noqa: T201
-    return 1 if alive else 0
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        with (
+            scratch_directory("aiserv-mutants-") as directory,
+            embedded_postgres(directory / "postgres", durable=False) as postgres,
+        ):
+            return 1 if anyio.run(find, Gate(directory, postgres), chosen) else 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -9,91 +9,93 @@ MUTANTS = [
         "          and lease.attempt = coalesce(item.attempt, lease.attempt)\n"
         "          and lease.worker_id = coalesce(item.worker_id, lease.worker_id)\n",
         "",
-        "tests/sql/test_fencing.py -k late_attempt",
+        "tests/sql/test_fencing.py::test_a_late_attempt_cannot_touch_the_job_of_its_successor",
     ),
     Mutant(
         "complete checks no attempt",
         "sql/functions/_complete.sql",
         "          and lease.attempt = coalesce(item.attempt, lease.attempt)\n",
         "",
-        "tests/sql/test_fencing.py -k late_attempt",
+        "tests/sql/test_fencing.py::test_a_late_attempt_cannot_touch_the_job_of_its_successor",
     ),
     Mutant(
         "fail checks no attempt",
         "sql/functions/_fail.sql",
         "          and lease.attempt = coalesce(_fail.attempt, lease.attempt)\n",
         "",
-        "tests/sql/test_fencing.py -k late_attempt",
+        "tests/sql/test_fencing.py::test_a_late_attempt_cannot_touch_the_job_of_its_successor",
     ),
     Mutant(
         "release checks no attempt",
         "sql/functions/release_job.sql",
         "      and lease.attempt = coalesce(release_job.attempt, lease.attempt)\n",
         "",
-        "tests/sql/test_fencing.py -k late_attempt",
+        "tests/sql/test_fencing.py::test_a_late_attempt_cannot_touch_the_job_of_its_successor",
     ),
     Mutant(
         "a heartbeat checks no attempt",
         "sql/functions/heartbeat_job.sql",
         "      and held.attempt = coalesce(heartbeat_job.attempt, held.attempt)\n",
         "",
-        "tests/sql/test_fencing.py -k late_attempt",
+        "tests/sql/test_fencing.py::test_a_late_attempt_cannot_touch_the_job_of_its_successor",
     ),
     Mutant(
         "heartbeats check no attempt",
         "sql/functions/heartbeat_jobs.sql",
-        "where held.job_id = item.job_id and held.attempt = item.attempt",
-        "where held.job_id = item.job_id",
-        "tests/sql/test_fencing.py -k heartbeats_of_many",
+        " and held.attempt = item.attempt",
+        "",
+        "tests/sql/test_fencing.py::test_heartbeats_of_many_name_those_still_held",
     ),
     Mutant(
         "a cancel leaves the lease",
         "sql/functions/_cancel.sql",
-        "delete from aiserv.lease as lease using held where lease.job_id = held.job_id returning lease.*",
+        "delete from aiserv.lease as lease using held where lease.job_id between held.job_id and held.job_id"
+        " returning lease.*",
         "select lease.* from aiserv.lease as lease join held using (job_id)",
-        "tests/sql/test_transitions.py -k cancel_job-running",
+        "tests/sql/test_transitions.py"
+        "::test_a_verb_leads_from_a_state_where_the_table_says_or_changes_nothing[cancel_job-running]",
     ),
     Mutant(
         "claims wait for each other",
         "sql/functions/_hold.sql",
         "            limit _hold.max_jobs\n            for update skip locked",
         "            limit _hold.max_jobs\n            for update",
-        "tests/sql/test_races.py",
+        "tests/sql/test_races.py::test_two_claims_never_wait_for_each_other_nor_share_a_job",
     ),
     Mutant(
         "a claim of many owners locks nothing",
         "sql/functions/_hold.sql",
         "        for update of ready skip locked\n",
         "",
-        "tests/sql/test_races.py -k only_what_it_takes",
+        "tests/sql/test_races.py::test_a_claim_locks_only_what_it_takes",
     ),
     Mutant(
         "a claim locks nothing",
         "sql/functions/_hold.sql",
         "            limit _hold.max_jobs\n            for update skip locked",
         "            limit _hold.max_jobs",
-        "tests/sql/test_races.py -k never_wait",
+        "tests/sql/test_races.py::test_two_claims_never_wait_for_each_other_nor_share_a_job",
     ),
     Mutant(
         "leases begin with the transaction",
         "sql/functions/_lease.sql",
         "select clock_timestamp() as now from taken limit 1",
         "select now() as now from taken limit 1",
-        "tests/sql/test_races.py -k long_transaction",
+        "tests/sql/test_races.py::test_times_are_those_of_the_moment_also_in_a_long_transaction",
     ),
     Mutant(
         "leases are judged by the beginning of the transaction",
         "sql/functions/recover_jobs.sql",
         "        where lease.lease_expires_at < clock_timestamp()\n",
         "        where lease.lease_expires_at < now()\n",
-        "tests/sql/test_recovery.py -k during_a_transaction",
+        "tests/sql/test_recovery.py::test_a_lease_that_runs_out_during_a_transaction_is_over_in_it",
     ),
     Mutant(
         "a heartbeat makes a lease shorter",
         "sql/functions/heartbeat_job.sql",
         "greatest(\n            held.lease_expires_at, clock_timestamp()",
         "greatest(\n            clock_timestamp()",
-        "tests/sql/test_fencing.py -k shorter",
+        "tests/sql/test_fencing.py::test_a_heartbeat_never_makes_a_lease_shorter",
     ),
     Mutant(
         "the sweep judges, and then takes by id",
@@ -101,28 +103,58 @@ MUTANTS = [
         "        for update skip locked\n"
         "    ),\n"
         "    gone as (\n"
+        "        -- `between`: see _complete.\n"
         "        delete from aiserv.lease as lease\n"
         "        using expired\n"
-        "        where lease.job_id = expired.job_id and lease.lease_expires_at < clock_timestamp()\n",
+        "        where lease.job_id between expired.job_id and expired.job_id"
+        " and lease.lease_expires_at < clock_timestamp()\n",
         "    ),\n"
         "    gone as (\n"
         "        delete from aiserv.lease as lease\n"
         "        using expired\n"
-        "        where lease.job_id = expired.job_id\n",
-        "tests/sql/test_interleavings.py -k heartbeat",
+        "        where lease.job_id between expired.job_id and expired.job_id\n",
+        "tests/sql/test_interleavings.py::test_two_transitions_at_once_end_as_one_after_the_other[heartbeat]",
     ),
     Mutant(
         "a poison job runs for ever",
         "sql/functions/recover_jobs.sql",
         "job.lost_leases >= 2",
         "job.lost_leases >= 20",
-        "tests/sql/test_recovery.py -k third",
+        "tests/sql/test_recovery.py::test_the_third_lost_lease_in_a_row_fails_the_job",
     ),
     Mutant(
         "a release forgets nothing",
         "sql/functions/_requeue.sql",
         "else 0 end,",
         "else job.lost_leases end,",
-        "tests/sql/test_recovery.py -k breaks_the_row",
+        "tests/sql/test_recovery.py::test_any_other_ending_of_an_attempt_breaks_the_row",
+    ),
+    Mutant(
+        "heartbeats make leases shorter",
+        "sql/functions/heartbeat_jobs.sql",
+        "greatest(\n                held.lease_expires_at, clock_timestamp()",
+        "greatest(\n                clock_timestamp()",
+        "tests/sql/test_fencing.py::test_a_heartbeat_never_makes_a_lease_shorter",
+    ),
+    Mutant(
+        "a claim id is everybody's",
+        "sql/functions/claim_jobs.sql",
+        "lease.worker_id = claim_jobs.worker_id and lease.claim_id",
+        "lease.claim_id",
+        "tests/sql/test_fencing.py::test_a_repeated_claim_returns_what_still_runs_of_it",
+    ),
+    Mutant(
+        "a repeated claim claims again",
+        "sql/functions/claim_jobs.sql",
+        "if coalesce(cardinality(claimed), 0) = 0 then",
+        "if true then",
+        "tests/sql/test_fencing.py::test_a_repeated_claim_returns_what_still_runs_of_it",
+    ),
+    Mutant(
+        "patience begins anew with every claim",
+        "sql/functions/release_job.sql",
+        "coalesce(job.first_claim_at, lease.started_at)",
+        "lease.started_at",
+        "tests/sql/test_patience.py::test_patience_counts_from_the_first_claim_however_that_attempt_ended",
     ),
 ]

@@ -1,0 +1,62 @@
+"""Connections: how many, how slow, and who goes first."""
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS = [
+    Mutant(
+        "who works gives way to a newcomer",
+        "aiserv/serving.py",
+        "next((each for each in others if each.is_idle), None)",
+        "next(others, None)",
+        "tests/test_connections.py::test_a_connection_with_a_request_never_gives_way",
+    ),
+    Mutant(
+        "who has gone keeps a place",
+        "aiserv/serving.py",
+        "count = self.open_connections\n",
+        "count = len(self._connections)\n",
+        "tests/test_connections.py::test_who_has_gone_while_busy_keeps_no_place",
+    ),
+    Mutant(
+        "a crowd keeps probes out",
+        "aiserv/serving.py",
+        "elif count <= self.most_connections + PROBE_CONNECTIONS:",
+        "elif count < self.most_connections:",
+        "tests/test_connections.py::test_when_all_are_busy_probes_are_answered_and_others_told_to_come_again",
+    ),
+    Mutant(
+        "beyond the most everybody is answered",
+        "aiserv/serving.py",
+        "return _too_many(request) if _is_crowded(request) else await handler(request)",
+        "return await handler(request)",
+        "tests/test_connections.py::test_when_all_are_busy_probes_are_answered_and_others_told_to_come_again",
+    ),
+    Mutant(
+        "who takes the place of a probe is none",
+        "aiserv/serving.py",
+        "handler.is_extra = longest_idle.is_extra",
+        "handler.is_extra = False",
+        "tests/test_connections.py::test_who_takes_a_place_for_probes_is_answered_no_more_than_they",
+    ),
+    Mutant(
+        "clients take all files",
+        "aiserv/serving.py",
+        "return min(max(files - KEPT_FILES, files // 2), MOST_CONNECTIONS)",
+        "return min(files, MOST_CONNECTIONS)",
+        "tests/test_connections.py::test_some_files_are_kept_and_connections_bounded",
+    ),
+    Mutant(
+        "a head may take for ever",
+        "aiserv/serving.py",
+        "keepalive_timeout=deadlines.idle,",
+        "keepalive_timeout=3600.0,",
+        "tests/api/test_slow_clients.py::test_a_connection_without_a_whole_head_is_closed_in_time",
+    ),
+    Mutant(
+        "a body may take for ever",
+        "aiserv/api/requests.py",
+        "with anyio.move_on_after(patience) as arrival:",
+        "with anyio.move_on_after(None) as arrival:",
+        "tests/api/test_slow_clients.py::test_a_body_that_does_not_arrive_in_time_is_refused",
+    ),
+]
