@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import MultipleResults, multiple, rule
 
+from tests.sql.model.claims import Wanted
 from tests.sql.model.compared import TOKENS, Compared, Token
-from tests.sql.model.create_rules import HOUR, PROFILES, SOME, TYPES
+from tests.sql.model.create_rules import HOUR, OWNERS, PROFILES, SOME, TYPES
 from tests.sql.model.moments import NO_TIME
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class AttemptRules(Compared):
         number=SOME([0, 1, 2, 3, 3, 9]),
         lease=SOME([10 * MINUTE, HOUR]),
         claim_id=SOME([None, None, None, "c", "d"]),
+        queues=SOME([None, None, {"m": ["chat"]}, {"m": ["voice"], "q": ["chat", "voice"]}]),
+        owner=SOME([None, None, *OWNERS]),
     )
     def claim(  # noqa: PLR0917  # hypothesis passes names
         self,
@@ -40,9 +43,12 @@ class AttemptRules(Compared):
         number: int,
         lease: timedelta,
         claim_id: str | None,
+        queues: dict[str, list[str]] | None,
+        owner: str | None,
     ) -> MultipleResults[Token]:
+        wanted = Wanted(types, profiles, queues, owner)
         jobs = self.does(
-            partial(self.model.claim, worker, types, profiles, number, lease, claim_id),
+            partial(self.model.claim, worker, wanted, number, lease, claim_id),
             "claim_jobs",
             worker_id=worker,
             task_types=types,
@@ -50,6 +56,8 @@ class AttemptRules(Compared):
             max_jobs=number,
             lease=lease,
             claim_id=claim_id,
+            queues=None if queues is None else json.dumps(queues),
+            owner_service=owner,
         )
         tokens = [(job, job.row["attempt"], worker) for job in jobs]
         self.issued += tokens
@@ -84,16 +92,19 @@ class AttemptRules(Compared):
             progress=progress,
         )
 
-    @rule(token=TOKENS, fence=FENCE, result=SOME(["1", "1.0", '{"x": null}', "null"]))
-    def complete(self, token: Token, fence: str, result: str) -> None:
+    @rule(
+        token=TOKENS, fence=FENCE, result=SOME(["1", "1.0", '{"x": null}', "null"]), usage=SOME([None, {"tokens": 3}])
+    )
+    def complete(self, token: Token, fence: str, result: str, usage: dict[str, int] | None = None) -> None:
         attempt, worker = self.fenced(token, fence)
         self.does(
-            lambda: [self.model.complete(token[0], attempt, worker, result)],
+            lambda: [self.model.complete(token[0], attempt, worker, result, usage)],
             "complete_job",
             job_id=token[0].row["id"],
             attempt=attempt,
             worker_id=worker,
             result=result,
+            usage=None if usage is None else json.dumps(usage),
         )
 
     @rule(

@@ -1,4 +1,4 @@
-"""What the model remembers: jobs, keys, batches, settings and turns."""
+"""What the model remembers: jobs, keys, batches, caps, settings, providers in trouble and turns."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,8 +23,26 @@ class Batch:
 
 @dataclass
 class Setting:
+    """Of a model profile or one task type of it. `left` requests may go until time has passed; `rested`: it has."""
+
     paused: bool = False
+    paused_until: datetime | None = None
     max_running: int | None = None
+    requests: int | None = None
+    left: int = 0
+    rested: bool = False
+
+    def is_paused(self, now: datetime) -> bool:
+        return self.paused or (self.paused_until is not None and self.paused_until > now)
+
+
+@dataclass
+class Trouble:
+    """Of a provider; its probe is a job and the number of an attempt."""
+
+    pauses: int
+    paused_until: Time
+    probe: tuple[Job, int] | None = None
 
 
 @dataclass
@@ -36,6 +54,9 @@ class Books:
     keys: dict[Key, Job] = field(default_factory=dict)
     batches: dict[UUID, Batch] = field(default_factory=dict)
     settings: dict[tuple[str, str], Setting] = field(default_factory=dict)
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+    # How many jobs may wait: of all owners, and of each.
+    caps: tuple[int | None, int | None] = (None, None)
     turns: dict[tuple[str, str, str], int] = field(default_factory=dict)
     served: int = 0
     # Batches that may have been forgotten or not: nobody promises which.
@@ -56,6 +77,8 @@ class Books:
             job.first_claim_at = known(job.first_claim_at)
         for batch in self.batches.values():
             batch.created_at = known(batch.created_at)
+        for trouble in self.troubles.values():
+            trouble.paused_until = known(trouble.paused_until)
 
     def grow_older(self, by: timedelta) -> None:
         """Let time pass: everything was so much earlier, and ids, which are made of the time, say so, too."""
@@ -70,6 +93,11 @@ class Books:
             job.first_claim_at = older(job.first_claim_at)  # type: ignore[assignment]  # a time stays one
         for batch in self.batches.values():
             batch.created_at = older(batch.created_at)  # type: ignore[assignment]  # as above
+        for setting in self.settings.values():
+            setting.paused_until = older(setting.paused_until)  # type: ignore[assignment]  # as above
+            setting.rested = True
+        for trouble in self.troubles.values():
+            trouble.paused_until = older(trouble.paused_until)  # type: ignore[assignment]  # as above
 
     def fade(self, shown: set[UUID]) -> None:
         """Forget what may have been forgotten, and was."""

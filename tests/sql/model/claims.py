@@ -1,32 +1,41 @@
 """Who gets which jobs."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
-from tests.sql.model.books import Setting
 from tests.sql.model.job import Job
 from tests.sql.model.keeps import Keeps
+from tests.sql.model.limits import Queue
 from tests.sql.model.moments import Moment
+
+
+@dataclass
+class Wanted:
+    """What a claim asks for: nothing named means any."""
+
+    task_types: list[str]
+    model_profiles: list[str]
+    queues: dict[str, list[str]] | None = None
+    owner: str | None = None
+
+    def takes(self, queue: Queue) -> bool:
+        profile, kind = queue
+        return (
+            (not self.model_profiles or profile in self.model_profiles)
+            and (not self.task_types or kind in self.task_types)
+            and kind in (self.queues or {}).get(profile, [kind])
+        )
+
+    def is_for(self, job: Job) -> bool:
+        return self.owner in {None, job.row["owner_service"]}
 
 
 class Claims(Keeps):
     """Predicts claim_jobs, which keeps house on its way."""
 
-    def claim(  # noqa: PLR0917  # as the function
-        self,
-        worker_id: str,
-        task_types: list[str],
-        model_profiles: list[str],
-        max_jobs: int,
-        lease: timedelta,
-        claim_id: str | None,
-    ) -> list[Job]:
-        wanted = {
-            job.queue
-            for job in self.living()
-            if (not model_profiles or job.queue[0] in model_profiles) and (not task_types or job.queue[1] in task_types)
-        }
+    def claim(self, worker_id: str, wanted: Wanted, max_jobs: int, lease: timedelta, claim_id: str | None) -> list[Job]:
         if claim_id is not None:
-            running = [job for job in self.living("lease") if job.claim_id == claim_id]
+            running = [job for job in self.living("lease") if job.claim_id == claim_id and wanted.is_for(job)]
             if again := [job for job in running if job.row["worker_id"] == worker_id]:
                 for job in again:
                     job.row["updated_at"] = Moment()
@@ -56,38 +65,52 @@ class Claims(Keeps):
                 | dict.fromkeys(("finished_at", "outcome", "error_category", "error_message"))
             )
 
-    def _claim(self, wanted: set[tuple[str, str]], max_jobs: int) -> list[Job]:
-        self.promote(wanted)
+    def _claim(self, wanted: Wanted, max_jobs: int) -> list[Job]:
+        queues = self._queues(wanted)
+        self.promote(queues)
+        self.refill(wanted.model_profiles)
+        self.end_probes()
+        ready = {job.queue[0] for job in self.living("ready") if job.queue in queues}
+        probed = {name for name in self.troubles.keys() & ready if self.may_probe(name)}
         claimed: list[Job] = []
         while len(claimed) < max_jobs:
-            rooms = {queue: self._room(queue) for queue in wanted}
-            limits = [room for room in rooms.values() if room is not None and room > 0]
-            waiting = [job for job in self.living("ready") if rooms.get(job.queue, 1) != 0 and job.queue in wanted]
+            rooms = {queue: room for queue in queues if (room := self._room_beside(queue, probed)) != 0}
+            waiting = [job for job in self.living("ready") if job.queue in rooms and wanted.is_for(job)]
             if not waiting:
                 break
+            # Lanes are looked for among the jobs of all owners, but of one owner they are known without a look.
             level = max(job.row["priority"] for job in waiting)
-            number = min([max_jobs - len(claimed), *limits])
-            taken = self._in_turns([job for job in waiting if job.row["priority"] == level], number)
+            number = min([max_jobs - len(claimed), *(room for room in rooms.values() if room is not None)])
+            waiting = [job for job in waiting if job.row["priority"] == level]
+            lanes = len(rooms) if wanted.owner else len({(job.queue, job.row["owner_service"]) for job in waiting})
+            taken = self._in_turns(waiting, number, has_turns=lanes > 1)
             moment = Moment()
             for job in taken:
                 job.place = "lease"
                 job.row["started_at"] = moment
+            self.spend(taken)
+            for job in sorted(taken, key=lambda job: str(job.row["id"])):
+                if job.queue[0] in probed:
+                    self.troubles[job.queue[0]].probe = job, job.row["attempt"] + 1
+                    probed.remove(job.queue[0])
             claimed += taken
         return claimed
 
-    def _room(self, queue: tuple[str, str]) -> int | None:
-        """How many jobs the queue may give; None is any number."""
-        rooms: list[int] = []
-        for kind in ("", queue[1]):
-            setting = self.settings.get((queue[0], kind), Setting())
-            running = [job for job in self.living("lease") if job.queue[0] == queue[0] and kind in {"", job.queue[1]}]
-            if setting.paused:
-                rooms.append(0)
-            elif setting.max_running is not None:
-                rooms.append(max(setting.max_running - len(running), 0))
-        return min(rooms, default=None)
+    def _queues(self, wanted: Wanted) -> set[Queue]:
+        """Those that were named, or else those that hold pending jobs."""
+        named = {(profile, kind) for profile in wanted.model_profiles for kind in wanted.task_types}
+        queues = named or {job.queue for job in self.living("ready", "scheduled")}
+        return {queue for queue in queues if wanted.takes(queue)}
 
-    def _in_turns(self, waiting: list[Job], number: int) -> list[Job]:
+    def _room_beside(self, queue: Queue, probed: set[str]) -> int | None:
+        """How many jobs the queue may give while its provider may be in trouble: one probe, or none."""
+        room = self.room(queue)
+        if queue[0] in self.troubles:
+            probe = int(queue[0] in probed)
+            return probe if room is None else min(room, probe)
+        return room
+
+    def _in_turns(self, waiting: list[Job], number: int, *, has_turns: bool) -> list[Job]:
         """Some of the jobs, up to so many: each owner gives one a round, first who was served longest ago."""
         owners = {job.row["owner_service"] for job in waiting}
         reach = -(-number // len(owners))
@@ -103,7 +126,7 @@ class Claims(Keeps):
             (number, served[owner], owner, job) for owner, line in lines.items() for number, job in enumerate(line)
         ]
         taken = [job for *_, job in sorted(spots, key=lambda spot: spot[:3])][:number]
-        for job in taken if len(owners) > 1 else []:
+        for job in taken if has_turns else []:
             self.served += 1
             self.turns[*job.queue, job.row["owner_service"]] = self.served
         return taken

@@ -15,8 +15,9 @@ from tests.sql.model.model import Model
 from tests.sql.model.moments import known, learn
 from tests.sql.model.older import grow_older
 
-CODES = {"JN404", "JS409", "JL409", "JK422", "JV400", "JE400"}
+CODES = {"JN404", "JS409", "JL409", "JK422", "JV400", "JE400", "JQ429"}
 BATCHES = "select id, job_ids, created_at, owner_service, idempotency_key from aiserv.batch"
+TROUBLES = "select name, pauses, paused_until, probe_job_id, probe_attempt from aiserv.provider"
 Window = tuple[datetime, datetime]
 # A job, the number of an attempt, and its worker.
 Token = tuple[Job, int, str]
@@ -37,8 +38,15 @@ class Compared(RuleBasedStateMachine):
     def nothing(self) -> None:
         self.db.execute(
             "truncate aiserv.job, aiserv.ready, aiserv.scheduled, aiserv.lease, aiserv.attempt, aiserv.unsuccessful,"
-            " aiserv.idempotency, aiserv.batch, aiserv.queue_setting, aiserv.turn, aiserv.delta, aiserv.tally"
+            " aiserv.idempotency, aiserv.batch, aiserv.queue_setting, aiserv.turn, aiserv.delta, aiserv.tally,"
+            " aiserv.provider"
         )
+        self.set_caps(None, None)
+
+    def set_caps(self, total: int | None, of_an_owner: int | None) -> None:
+        self.model.caps = total, of_an_owner
+        for name, most in {"max_pending": total, "max_pending_per_owner": of_an_owner}.items():
+            self.db.execute("select set_config(%s, %s, false)", [f"aiserv.{name}", str(most or "")])
 
     def clock(self) -> datetime:
         (row,) = self.db.execute("select clock_timestamp() as now").fetchall()
@@ -101,7 +109,15 @@ class Compared(RuleBasedStateMachine):
         assert len(attempts) == len(recorded)
         for row, (_, attempt) in zip(attempts, recorded, strict=True):
             learn(attempt["finished_at"], row["finished_at"], window)
+        self.model.end_probes()
+        troubles = self.db.execute(TROUBLES).fetchall()
+        for row in troubles:
+            learn(self.model.troubles[row["name"]].paused_until, row["paused_until"], window)
         self.model.settle_times()
+        assert {tuple(row.values()) for row in troubles} == {
+            (name, trouble.pauses, trouble.paused_until, *(probe_of(trouble.probe)))
+            for name, trouble in self.model.troubles.items()
+        }
         assert attempts == [{"job_id": job.row["id"]} | attempt for job in living for attempt in job.attempts]
         assert {row.pop("id"): row for row in batches} == {
             batch_id: {
@@ -129,3 +145,7 @@ class Compared(RuleBasedStateMachine):
         self.ids = {job.row["id"] for job in self.model.jobs}
         now = self.clock()
         self.look((now, now))
+
+
+def probe_of(probe: tuple[Job, int] | None) -> tuple[UUID | None, int | None]:
+    return (probe[0].row["id"], probe[1]) if probe else (None, None)

@@ -30,6 +30,12 @@ ITEM = st.fixed_dictionaries(
         "idempotency_key": SOME([None, None, "k", "l"]),
     }
 )
+JOBS_BY_ID = """
+select job.*
+from unnest(%s::uuid[]) with ordinality as given(id, place)
+join aiserv.jobs as job on job.id = given.id
+order by given.place
+"""
 ITEMS = st.lists(ITEM, min_size=1, max_size=5)
 
 
@@ -42,20 +48,39 @@ class CreateRules(Compared):
     def create(self, item: Item) -> MultipleResults[Job]:
         return multiple(*self.does(partial(self.model.create, [item]), "create_job", **item))
 
-    @rule(target=JOBS, items=ITEMS, batch_id=SOME(BATCH_IDS), key=SOME([None, None, "k", "l"]))
-    def create_many(self, items: list[Item], batch_id: UUID, key: str | None) -> MultipleResults[Job]:
+    @rule(
+        target=JOBS,
+        items=ITEMS,
+        batch_id=SOME(BATCH_IDS),
+        key=SOME([None, None, "k", "l"]),
+        function=SOME(["create_jobs", "create_batch"]),
+    )
+    def create_many(self, items: list[Item], batch_id: UUID, key: str | None, function: str) -> MultipleResults[Job]:
         jobs, items = as_json(items)
         if key is not None:
             self.batches.append((items, key))
-        predict = partial(self.model.create, items, batch_id, key)
-        return multiple(*self.does(predict, "create_jobs", jobs=jobs, batch_id=batch_id, idempotency_key=key))
+        expected, shown, window = self.both(
+            partial(self.model.create, items, batch_id, key),
+            function,
+            jobs=jobs,
+            batch_id=batch_id,
+            idempotency_key=key,
+        )
+        if function == "create_batch" and shown:
+            shown = self.db.execute(JOBS_BY_ID, [shown[0]["create_batch"]]).fetchall()
+        return multiple(*self.agree(expected or [], shown, window))
 
-    @rule(target=JOBS, which=SOME([1, 1, 2, 3]), batch_id=SOME(BATCH_IDS))
-    def repeat_a_batch(self, which: int, batch_id: UUID) -> MultipleResults[Job]:
+    @rule(
+        target=JOBS,
+        which=SOME([1, 1, 2, 3]),
+        batch_id=SOME(BATCH_IDS),
+        function=SOME(["create_jobs", "create_batch"]),
+    )
+    def repeat_a_batch(self, which: int, batch_id: UUID, function: str) -> MultipleResults[Job]:
         """One of the last with a key, which may be forgotten by now."""
         jobs: list[Job] = []
         for items, key in self.batches[-which:][:1]:
-            jobs += self.create_many(items, batch_id, key).values
+            jobs += self.create_many(items, batch_id, key, function).values
         return multiple(*jobs)
 
     @rule(target=JOBS, items=ITEMS)

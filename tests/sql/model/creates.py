@@ -1,6 +1,7 @@
 """How jobs come into being: alone, in a batch, or many each for itself."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +32,10 @@ class Creates(Books):
         for item, job in zip(items, jobs, strict=True):
             if job.body != body_of(item):
                 raise Refused("JV400" if job.row["id"] is None else "JK422")
-        self.jobs += [job for number, job in enumerate(jobs) if job.row["id"] is None and job not in jobs[:number]]
+        new = [job for number, job in enumerate(jobs) if self._is_new(job, jobs[:number])]
+        if not self._has_room(new):
+            raise Refused("JQ429")
+        self.jobs += new
         self.keys |= made
         if batch_id is not None:
             self.batches[batch_id] = Batch(Moment(), jobs, key, body)
@@ -42,17 +46,45 @@ class Creates(Books):
         moment = Moment()
         made: dict[Key, Job] = {}
         outcomes: list[tuple[Job | None, bool | None, str | None]] = []
-        for item in items:
-            job = self._job_of(item, moment, None, made)
-            if job.body != body_of(item):
+        jobs = [self._job_of(item, moment, None, made) for item in items]
+        crowded_out = self._crowded_out([job for number, job in enumerate(jobs) if self._is_new(job, jobs[:number])])
+        for number, (item, job) in enumerate(zip(items, jobs, strict=True)):
+            if job in crowded_out:
+                outcomes.append((None, None, "JQ429"))
+            elif job.body != body_of(item):
                 outcomes.append((None, None, "JK422"))
-                continue
-            is_new = job.row["id"] is None and job not in self.jobs
-            if is_new:
-                self.jobs.append(job)
-            outcomes.append((job, is_new, None))
-        self.keys |= made
+            else:
+                outcomes.append((job, self._is_new(job, jobs[:number]), None))
+        self.jobs += [job for job, is_new, _ in outcomes if job and is_new]
+        self.keys |= {key: job for key, job in made.items() if job not in crowded_out}
         return outcomes
+
+    @staticmethod
+    def _is_new(job: Job, earlier: list[Job]) -> bool:
+        return job.row["id"] is None and job not in earlier
+
+    def _has_room(self, new: list[Job], let_in: Sequence[Job] = ()) -> bool:
+        """Whether the new jobs fit under the caps, beside those that wait and those that were let in before them."""
+        waiting = [*self.living("ready", "scheduled"), *let_in, *new]
+        total, each = self.caps
+        owners = [job.row["owner_service"] for job in waiting]
+        return not new or (
+            (total is None or len(waiting) <= total)
+            and (each is None or all(owners.count(job.row["owner_service"]) <= each for job in new))
+        )
+
+    def _crowded_out(self, new: list[Job]) -> list[Job]:
+        """All come in together, or else one after the other, and of an owner none after the first that did not."""
+        if self._has_room(new):
+            return []
+        let_in: list[Job] = []
+        turned_off: set[str] = set()
+        for job in new:
+            if job.row["owner_service"] not in turned_off and self._has_room([job], let_in):
+                let_in.append(job)
+            else:
+                turned_off.add(job.row["owner_service"])
+        return [job for job in new if job not in let_in]
 
     def _job_of(self, item: Item, moment: Moment, batch_id: UUID | None, made: dict[Key, Job]) -> Job:
         key = (item["owner_service"], item["idempotency_key"])

@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from tests.sql.model.books import Books
 from tests.sql.model.job import FINAL, Job, Refused, is_before
+from tests.sql.model.limits import Limits
 from tests.sql.model.moments import NO_TIME, Moment, Time, known
 
 LOST = "{} leases in a row expired: the workers that ran it died or were cut off"
 
 
-class Keeps(Books):
-    """Predicts recover_jobs, prune_jobs, sweep and next_wake, and the promotion of what is due."""
+class Keeps(Limits):
+    """Predicts recover_jobs, prune_jobs, delete_jobs, sweep and next_wake, and the promotion of what is due."""
 
     def promote(self, queues: Iterable[tuple[str, str]]) -> None:
         for job in self.living("scheduled"):
@@ -38,11 +38,24 @@ class Keeps(Books):
             return 0
         cutoff = self.now - retention
         old = [job for job in self.living() if job.status in FINAL and is_before(job.row["finished_at"], cutoff)]
-        for job in old[:max_jobs]:
-            job.exists = False
-        self.keys = {key: job for key, job in self.keys.items() if job.exists}
+        self._delete(old[:max_jobs])
         self._forget(cutoff, max_jobs)
         return len(old[:max_jobs])
+
+    def delete(self, profile: str, max_jobs: int) -> int:
+        """Finished jobs of the profile, by task type and the latest first, and their batches without jobs."""
+        finished = [job for job in self.living() if job.queue[0] == profile and job.status in FINAL]
+        chosen = sorted(finished, key=lambda job: (job.queue[1], -job.row["id"].int))[:max_jobs]
+        self._delete(chosen)
+        for batch_id in {job.row["batch_id"] for job in chosen} & self.batches.keys():
+            if not any(job.exists for job in self.batches[batch_id].jobs):
+                del self.batches[batch_id]
+        return len(chosen)
+
+    def _delete(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            job.exists = False
+        self.keys = {key: job for key, job in self.keys.items() if job.exists}
 
     def _forget(self, cutoff: datetime, most: int) -> None:
         """Forget old batches without jobs, of the oldest few, or else of others."""
@@ -64,7 +77,21 @@ class Keeps(Books):
         self.prune(retention, 1000)
 
     def next_wake(self) -> Time | None:
-        """When the first job becomes due or the first lease runs out."""
+        """When the first job becomes due, the first lease runs out, a pause ends, or a provider may be probed."""
         times = [job.row["run_at"] for job in self.living("scheduled")]
         times += [job.row["lease_expires_at"] for job in self.living("lease")]
+        pending = {job.queue for job in self.living("ready", "scheduled")}
+        times += [
+            setting.paused_until
+            for (profile, kind), setting in self.settings.items()
+            if not setting.paused and setting.is_paused(self.now)
+            if any(queue[0] == profile and kind in {"", queue[1]} for queue in pending)
+        ]
+        self.end_probes()
+        times += [
+            trouble.paused_until
+            for name, trouble in self.troubles.items()
+            if trouble.probe is None and known(trouble.paused_until) > self.now - timedelta(minutes=1)
+            if any(queue[0] == name and self.room(queue) != 0 for queue in {job.queue for job in self.living("ready")})
+        ]
         return min(times, default=None)

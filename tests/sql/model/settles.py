@@ -28,7 +28,9 @@ class Settles(Books):
         kept = [self.heartbeat(job, attempt, None, lease, None) for job, attempt in held if job.is_held(attempt, None)]
         return sorted(kept, key=lambda job: str(job.row["id"]))
 
-    def complete(self, job: Job | None, attempt: int | None, worker_id: str | None, result: str) -> Job:
+    def complete(
+        self, job: Job | None, attempt: int | None, worker_id: str | None, result: str, usage: object = None
+    ) -> Job:
         if job is None or not job.is_held(attempt, worker_id):
             repeated = job is not None and job.status == "completed" and job.result == result
             return self._explained(
@@ -37,7 +39,7 @@ class Settles(Books):
         moment = Moment()
         job.ended("completed", moment)
         job.result = result
-        job.finish("completed", moment, result=json.loads(result), usage=None, error_category=None, error_message=None)
+        job.finish("completed", moment, result=json.loads(result), usage=usage, error_category=None, error_message=None)
         return job
 
     def fail(  # noqa: PLR0917  # as the function
