@@ -12,10 +12,11 @@ from uuid import UUID, uuid4
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from aiserv.database import Claimer, Database, DatabaseError
+from aiserv.database import Database, DatabaseError
 from aiserv.listener import Listener, notified_ids
 from aiserv.metrics import WorkerMetrics
 from aiserv.models import Job
+from aiserv.queries.work import Claimer
 from aiserv.wake import LOOK_SECONDS, Pause, TokenBucket, Wake
 from workers.attempt import Attempt, End, Stop
 from workers.executors import Executor

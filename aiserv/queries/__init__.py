@@ -1,1 +1,1 @@
-"""The SQL that the API speaks: one method for each function of `sql/`."""
+"""The SQL of aiserv in Python: one method for each function of `sql/`."""

@@ -69,3 +69,7 @@ class InstallationQueries(Queries):
     async def clock(self) -> datetime:
         """What time PostgreSQL has."""
         return (await self._row("select clock_timestamp()"))[0]  # type: ignore[no-any-return]  # a timestamptz column
+
+    async def is_read_only(self) -> bool:
+        """Whether nothing can be written here: after a failover this may have become a standby."""
+        return (await self._row("select current_setting('transaction_read_only')::boolean"))[0]  # type: ignore[no-any-return]  # a boolean

@@ -1,7 +1,8 @@
 """Queues, workers and numbers."""
 
+import json
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from aiserv.filters import Stats
 from aiserv.models import SetQueue
@@ -103,3 +104,23 @@ class OverviewQueries(Queries):
             """,
             {**chosen.parameters(), "since": None if ago else chosen.since, "ago": chosen.since if ago else None},
         )
+
+    async def stats(self) -> dict[str, Any]:
+        """The numbers of the whole installation, as `aiserv.stats` gives them."""
+        return json.loads(await self._text("select aiserv.stats()::text"))  # type: ignore[no-any-return]  # an object
+
+    async def queues(self) -> list[dict[str, Any]]:
+        """The queues with `model_profile`, `task_type`, `paused` and `running` of each."""
+        rows = await self._rows("select model_profile, task_type, paused, running from aiserv.list_queues()")
+        names = ("model_profile", "task_type", "paused", "running")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    async def troubles(self) -> dict[str, str]:
+        """The providers in trouble, and in a few words since when, until when and why."""
+        rows = await self._rows(
+            """
+            select provider.name, provider.category, aiserv.time_text(provider.paused_until)
+            from aiserv.list_providers() as provider
+            """
+        )
+        return {name: f"{category} until {until}" for name, category, until in rows}

@@ -13,9 +13,10 @@ from aiohttp import web
 from psycopg.rows import DictRow
 from pydantic import JsonValue
 
-from aiserv.database import Claimer, Database
+from aiserv.database import Database
 from aiserv.metrics import WorkerMetrics
 from aiserv.models import Job
+from aiserv.queries.work import Claimer
 from tests.providers import Answer
 from tests.waiting import SOON, until
 from workers.executors import Executor, Outcome
