@@ -1,10 +1,12 @@
 """The one connection of a process that listens: it turns notifications into wakes."""
 
 import logging
+import os
 import random
 import re
+import socket
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -26,6 +28,8 @@ KEEPALIVES: Final[dict[str, Any]] = {
 }
 # As PostgreSQL writes it, between commas.
 _ID: Final = re.compile(r"(?<![^,])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![^,])")
+# A backend or a proxy that hangs is not dead for the kernel: so often it must answer, and as soon.
+QUIET_SECONDS: Final = 5
 PROBE_SECONDS: Final = 5
 SHORTEST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
@@ -96,14 +100,16 @@ class Listener:
             self.connected = True
             self.reconnects += 1
             self._on_connect()
-            async for notification in connection.notifies():
-                self.last_notification_at = datetime.now(UTC)
-                if notification.channel in self._hear:
-                    self._hear[notification.channel](notification.payload)
+            while True:
+                async with aclosing(connection.notifies(timeout=QUIET_SECONDS)) as notifications:
+                    async for notification in notifications:
+                        self.last_notification_at = datetime.now(UTC)
+                        if notification.channel in self._hear:
+                            self._hear[notification.channel](notification.payload)
+                await _ping(connection)
         finally:
             # Not `async with`: that would roll back first, which a cancelled task cannot, and leave it open.
             await connection.close()
-        raise psycopg.OperationalError("the connection ended")
 
     async def _subscribe(self, connection: psycopg.AsyncConnection) -> None:
         """LISTEN to all channels, and prove that notifications arrive: behind a transaction pooler they do not."""
@@ -127,6 +133,25 @@ class Listener:
                 if notification.channel == probe:
                     return True
         return False
+
+
+async def _ping(connection: psycopg.AsyncConnection) -> None:
+    """Have PostgreSQL answer a Sync, which is no statement. Raises psycopg.Error when it does not, or not soon."""
+
+    async def hang_up() -> None:
+        await anyio.sleep(PROBE_SECONDS)
+        # Cancelling would wait for a cancel request first, at the door of who does not answer.
+        with socket.socket(fileno=os.dup(connection.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hang_up)
+        with suppress(psycopg.Error):
+            async with connection.pipeline():
+                pass
+        tasks.cancel_scope.cancel()
+    if connection.closed:
+        raise psycopg.OperationalError("PostgreSQL does not answer on the connection that listens")
 
 
 def notified_ids(payload: str) -> list[str]:

@@ -22,6 +22,7 @@ class TcpProxy:
     swallow_notifications: bool = False
     flows: anyio.Event = field(default_factory=anyio.Event)
     streams: set[SocketStream] = field(default_factory=set)
+    hung: set[SocketStream] = field(default_factory=set)
 
     def cut(self) -> None:
         """Break all connections."""
@@ -32,6 +33,10 @@ class TcpProxy:
     def freeze(self) -> None:
         """Pass nothing on, and say nothing: a peer that hangs."""
         self.flows = anyio.Event()
+
+    def hang(self) -> None:
+        """Pass nothing on for those that are connected, for ever; who comes anew is served."""
+        self.hung |= self.streams
 
     def thaw(self) -> None:
         """Pass on what has come, and what comes."""
@@ -61,7 +66,7 @@ class TcpProxy:
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:
                 data = await client.receive()
-                await self.flows.wait()
+                await self._may_pass(client)
                 await server.send(data)
         done.cancel()
 
@@ -70,10 +75,15 @@ class TcpProxy:
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:
                 rest += await server.receive()
-                await self.flows.wait()
+                await self._may_pass(client)
                 messages, rest = self._messages(rest)
                 if messages:
                     await client.send(messages)
+
+    async def _may_pass(self, client: SocketStream) -> None:
+        await self.flows.wait()
+        if client in self.hung:
+            await anyio.sleep_forever()
 
     def _messages(self, received: bytes) -> tuple[bytes, bytes]:
         """The whole messages in it, but for those to be swallowed, and the rest."""

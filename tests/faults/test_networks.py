@@ -8,12 +8,13 @@ from functools import partial
 import anyio
 import pytest
 
+from tests.faults.footprint import back_at, footprint
 from tests.faults.network import silent_network
 from tests.faults.postgres import Db, create, statuses
 from tests.faults.service import answers, echo_provider, get, service
 from tests.processes import Process
 from tests.tcp_proxy import tcp_proxy
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 Measured = Callable[[str], None]
 CONNECTED = "aiserv_listener_connected 1.0"
@@ -70,11 +71,12 @@ async def test_when_postgresql_falls_silent_nobody_hangs(conninfo: str, db: Db, 
     with silent_network(conninfo) as network:
         async with echo_provider() as provider:
             with service(network.conninfo, provider) as running:
-                await running.start_server()
+                server = await running.start_server()
                 await running.start_worker()
                 url = running.urls[0]
                 await answers(f"{url}/readyz", "", 200, 10)
                 await job_done(db, 1, 20)
+                before = await footprint(server)
 
                 network.drop()
                 slowest: list[float] = []
@@ -95,6 +97,7 @@ async def test_when_postgresql_falls_silent_nobody_hangs(conninfo: str, db: Db, 
                 network.heal()
                 back = await answers(f"{url}/api/v1/jobs", "", 200, 10)
                 done = await job_done(db, 2, 10)
+                await back_at(before, server)
                 assert running.complaints() == []
     measured(
         f"503 in {longest:.1f} s, /readyz in {slowest[0]:.1f} s; back after {back:.1f} s, a job {done:.1f} s later"
@@ -145,3 +148,31 @@ async def test_a_worker_catches_up_after_a_frozen_connection(conninfo: str, db: 
             await until(partial(completed, db, 11), 10)
             measured(f"10 jobs done {time.monotonic() - started:.1f} s after it went on")
             assert json.loads(json.dumps(provider.executions)) == {f"job-{number}": 1 for number in range(1, 12)}
+
+
+@pytest.mark.fault(
+    "the listener's connection is open, and nothing comes",
+    "a proxy that acknowledges everything and passes nothing more on for those that are connected: a backend that"
+    " hangs",
+    "noticed and made anew within 10 s (+ 1 s); a job meanwhile starts then at the latest; notifications wake again",
+)
+async def test_a_listener_that_hangs_is_noticed_and_wakes_again(conninfo: str, db: Db, measured: Measured) -> None:
+    async with tcp_proxy(conninfo) as proxy, echo_provider() as provider:
+        # Polling would bridge it: that it does is tested above.
+        variables = {"DATABASE_LISTEN_URL": proxy.conninfo, "WORKER_POLL_INTERVAL": "60s"}
+        with service(conninfo, provider, **variables) as running:
+            worker = await running.start_worker()
+            await answers(await metrics(worker), CONNECTED, 200, 20)
+            await job_done(db, 1, 10)
+            before = await footprint(worker)
+
+            proxy.hang()
+            late = await job_done(db, 2, 20)
+            await worker.says("PostgreSQL does not answer on the connection that listens")
+            await answers(await metrics(worker), CONNECTED, 200, 20)
+            woken = await job_done(db, 3, 20)
+            await back_at(before, worker)
+            assert running.complaints() == []
+    measured(f"a job that nobody heard of done in {late:.1f} s, the next one in {woken:.2f} s")
+    assert late <= 11
+    assert woken <= SOON

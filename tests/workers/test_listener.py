@@ -12,7 +12,7 @@ import pytest
 
 from aiserv.listener import Listener, notified_ids
 from tests.tcp_proxy import tcp_proxy
-from tests.waiting import until
+from tests.waiting import SOON, until
 from tests.workers.running import Db
 
 
@@ -109,6 +109,38 @@ async def test_a_connection_that_breaks_on_the_way_is_made_anew(conninfo: str) -
 
         await until(lambda: it.disconnects == 1)
         await until(lambda: it.connects == 2)
+
+
+async def test_a_connection_that_is_open_and_silent_is_made_anew(
+    conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aiserv.listener.QUIET_SECONDS", 0.2)
+    monkeypatch.setattr("aiserv.listener.PROBE_SECONDS", 1)
+
+    async with tcp_proxy(conninfo) as proxy, ear(proxy.conninfo) as it:
+        await until(lambda: it.listener.connected)
+
+        proxy.hang()
+
+        await until(lambda: it.disconnects and it.listener.connected, 2 * SOON)
+        db.execute("notify news, 'good'")
+        await until(lambda: it.heard == ["good"])
+    assert "does not answer" in caplog.text
+
+
+async def test_a_quiet_connection_stays_and_misses_nothing_while_it_is_looked_after(
+    conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiserv.listener.QUIET_SECONDS", 0.001)
+
+    async with ear(conninfo) as it:
+        await until(lambda: it.listener.connected)
+        for number in range(500):
+            db.execute(f"notify news, '{number}'".encode())
+
+        await until(lambda: len(it.heard) == 500)
+        assert it.heard == [str(number) for number in range(500)]
+        assert (it.connects, it.disconnects) == (1, 0)
 
 
 def test_anything_may_stand_in_a_payload() -> None:
