@@ -75,8 +75,7 @@ begin
         ) as top;
         exit when level is null;
 
-        select * into taken
-        from aiserv._take(
+        taken := aiserv._take(
             open_profiles, open_kinds, level, least(_claim.max_jobs - cardinality(claimed), capacity)::integer, depth,
             bytes_left, claimer, kept
         );

@@ -1,10 +1,12 @@
 create or replace function aiserv._settings_key(model_profile text)
 returns bigint
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-    select hashtext('aiserv.queue_setting')::bigint * 128 + coalesce(1 + (hashtext(_settings_key.model_profile) & 63), 0);
+begin
+    return hashtext('aiserv.queue_setting')::bigint * 128 + coalesce(1 + (hashtext(_settings_key.model_profile) & 63), 0);
+end;
 $$;
 
 comment on function aiserv._settings_key is

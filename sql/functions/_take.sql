@@ -18,7 +18,8 @@ as $$
 declare
     begun  jsonb := _take.cursor -> 'lanes';
     lanes  aiserv._lane[];
-    places tid[];
+    held   record;
+    leased record;
 begin
     lanes := array(
         select (
@@ -43,12 +44,13 @@ begin
     );
 
     _take.pages := aiserv._ready_pages();
-    select held.places, held.is_last into places, _take.is_last
-    from aiserv._hold(lanes, _take.level, _take.max_jobs, _take.depth) as held;
+    held := aiserv._hold(lanes, _take.level, _take.max_jobs, _take.depth);
+    _take.is_last := held.is_last;
     _take.pages := aiserv._ready_pages() - _take.pages;
 
-    select leased.job_ids, leased.bytes into _take.job_ids, _take.bytes
-    from aiserv._lease(places, _take.max_bytes, claimer) as leased;
+    leased := aiserv._lease(held.places, _take.max_bytes, claimer);
+    _take.job_ids := leased.job_ids;
+    _take.bytes := leased.bytes;
     if cardinality(lanes) > 1 and _take.job_ids <> '{}' then
         perform aiserv._remember_turns(_take.job_ids);
     end if;

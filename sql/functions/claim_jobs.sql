@@ -54,7 +54,15 @@ begin
     if coalesce(cardinality(claimed), 0) = 0 then
         claimed := aiserv._claim(claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.max_jobs, claimer);
         -- Only a claim that came back short looks for jobs of the dead: no one waits longer than the lease.
-        if cardinality(claimed) < claim_jobs.max_jobs and exists (select from aiserv.recover_jobs()) then
+        if cardinality(claimed) < claim_jobs.max_jobs
+            and (
+                select lease.job_id from aiserv.lease as lease
+                where lease.lease_expires_at < clock_timestamp()
+                order by lease.job_id
+                limit 1
+            ) is not null
+            and exists (select from aiserv.recover_jobs())
+        then
             claimed := claimed || aiserv._claim(
                 claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.max_jobs - cardinality(claimed), claimer
             );

@@ -14,12 +14,18 @@ set enable_mergejoin = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
+declare
+    profiles text[];
+    kinds    text[];
+    soonest  timestamptz;
 begin
-    return least(
+    select array_agg(queue.model_profile), array_agg(queue.task_type) into profiles, kinds
+    from aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues) as queue;
+    soonest := least(
         -- A job of theirs becomes due.
         (
             select min(first.run_at)
-            from aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues) as queue
+            from unnest(profiles, kinds) as queue(model_profile, task_type)
             cross join lateral (
                 select scheduled.run_at
                 from aiserv.scheduled as scheduled
@@ -29,13 +35,15 @@ begin
             ) as first
         ),
         -- A lease runs out, of whatever queue: any claim that comes back short recovers it.
-        (select min(lease.lease_expires_at) from aiserv.lease as lease),
+        (select min(lease.lease_expires_at) from aiserv.lease as lease)
+    );
+    if exists (select from aiserv.queue_setting) then
         -- A pause ends, or a rate allows the next job. Balances are as the last claim left them: what they allowed since
         -- then is no reason to come, or nobody would ever sleep beside a queue that nobody claims from.
-        (
+        soonest := least(soonest, (
             select min(change.moment)
             from aiserv.queue_setting as setting
-            join aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues) as queue
+            join unnest(profiles, kinds) as queue(model_profile, task_type)
                 on queue.model_profile = setting.model_profile and setting.task_type in ('', queue.task_type)
             cross join lateral (
                 select greatest(
@@ -45,12 +53,14 @@ begin
                 ) as moment
             ) as change
             where not setting.paused and change.moment > clock_timestamp()
-        ),
+        ));
+    end if;
+    if exists (select from aiserv.provider) then
         -- A provider may be probed, and there is a job for it.
-        case when exists (select from aiserv.provider) then (
+        soonest := least(soonest, (
             select min(trouble.probe_at)
             from aiserv._trouble as trouble
-            join aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues) as queue
+            join unnest(profiles, kinds) as queue(model_profile, task_type)
                 on queue.model_profile = trouble.model_profile
             where exists (
                 select
@@ -59,8 +69,9 @@ begin
             )
               and trouble.probe_at > clock_timestamp() - interval '1 minute'
               and exists (select from aiserv._open_queues(array[queue.model_profile], array[queue.task_type], null))
-        ) end
-    );
+        ));
+    end if;
+    return soonest;
 end;
 $$;
 

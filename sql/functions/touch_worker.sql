@@ -18,8 +18,10 @@ declare
     instance uuid := coalesce(touch_worker.instance_id, md5(concat(touch_worker.worker_id, E'\n' || touch_worker.owner_service))::uuid);
     moment   timestamptz := clock_timestamp();
 begin
-    perform aiserv._check_names('providers', touch_worker.providers);
-    perform aiserv._check_names('queues', touch_worker.queues);
+    if num_nonnulls(touch_worker.providers, touch_worker.queues) > 0 then
+        perform aiserv._check_names('providers', touch_worker.providers);
+        perform aiserv._check_names('queues', touch_worker.queues);
+    end if;
     if (char_length(touch_worker.worker_id) between 1 and 200) is not true then
         raise exception using errcode = 'JV400', message = 'worker_id: must have 1 to 200 characters';
     end if;
