@@ -134,6 +134,13 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
         """Replace connections that have died, as after a restart of PostgreSQL."""
         await self._pool.check()
 
+    def connections(self) -> dict[str, int]:
+        """How many connections are open and busy, and how many callers are waiting for one."""
+        stats = self._pool.get_stats()
+        open_ones = stats.get("pool_size", 0)
+        busy = open_ones - stats.get("pool_available", 0)
+        return {"open": open_ones, "busy": busy, "waiting": stats.get("requests_waiting", 0)}
+
     async def missing_migrations(self) -> list[str]:
         """The migrations that this version knows and the schema has not had; raises psycopg.Error without a schema."""
         installed = {file.name for file in await self.installed_files()}

@@ -2,9 +2,10 @@
 
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
+import anyio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -40,6 +41,13 @@ class Metrics:
             "Whether this process hears notifications (1) or not (0).",
             registry=self.registry,
         )
+        self._tasks = Gauge("aiserv_tasks", "Tasks of the event loop of this process.", registry=self.registry)
+        self._connections = Gauge(
+            "aiserv_database_connections",
+            "Connections to PostgreSQL, open and of them busy, and callers that are waiting for one.",
+            ["state"],
+            registry=self.registry,
+        )
 
     def transition(self, transition: str, task_type: str, model_profile: str, count: int = 1) -> None:
         self._transition_to(transition, *self._kind(task_type, model_profile)).inc(count)
@@ -56,6 +64,12 @@ class Metrics:
                 return OTHER, OTHER
             self._kinds.add(kind)
         return kind
+
+    def resources(self, connections: Callable[[], dict[str, int]]) -> None:
+        """Show the tasks of the event loop and the connections by state, asked at every scrape."""
+        self._tasks.set_function(lambda: len(anyio.get_running_tasks()))
+        for state in connections():
+            self._connections.labels(state).set_function(partial(lambda state: connections()[state], state))
 
     def listener(self, connected: Callable[[], bool]) -> None:
         """Show whether the listener is connected, asked at every scrape."""

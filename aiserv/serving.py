@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from aiohttp.web_exceptions import HTTPException
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiserv.problems import Problem, unavailable
+from aiserv.unread import Unread
 from aiserv.wake import Wake
 
 MAX_HEAD_BYTES: Final = 32 * 1024
@@ -26,6 +28,7 @@ BACKLOG: Final = 1024
 SERVER_ERROR: Final = 500
 # For slow readers to take the last bytes of their answers.
 CLOSING_SECONDS: Final = 1.0
+LINGERING_SECONDS: Final = 2.0
 # Files that are not clients' connections: to PostgreSQL, to providers, to a listener that has to come back.
 KEPT_FILES: Final = 256
 MOST_CONNECTIONS: Final = 50_000
@@ -37,10 +40,16 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How many seconds a client may take: `idle` until the head of its next request is there, `body` to send one."""
+    """How many seconds a client may take.
+
+    `idle` until the head of its next request is there, `body` to send one, `answer` to take what the kernel has no room
+    for, and one more for each `slowest` bytes of that.
+    """
 
     idle: float = 75.0
     body: float = 60.0
+    answer: float = 60.0
+    slowest: float = 64 * 1024
 
 
 USUAL_DEADLINES: Final = Deadlines()
@@ -74,8 +83,11 @@ async def serving(
     runner = _Runner(
         application,
         most_connections=most_connections or _spare_files(),
+        unread=Unread(deadlines.answer, deadlines.slowest),
         access_log=None,
         shutdown_timeout=CLOSING_SECONDS,
+        # For a client to hear why its body is not wanted, though it goes on sending.
+        lingering_time=LINGERING_SECONDS,
         max_line_size=MAX_HEAD_BYTES,
         max_field_size=MAX_HEAD_BYTES,
         keepalive_timeout=deadlines.idle,
@@ -170,15 +182,44 @@ class _RequestHandler(web.RequestHandler):
     of its request until it is told to continue: RFC 9110, section 10.1.1.
     """
 
-    __slots__ = ("is_body_held", "is_extra")
+    __slots__ = ("_given_up", "is_body_held", "is_extra")
 
     is_extra: bool
     is_body_held: bool
+    # Why it was broken off by us: to whoever still writes, an answer that was cut short is none.
+    _given_up: ConnectionError | None
 
     @property
     def is_idle(self) -> bool:
         """Whether it has no request, and has not been closed already."""
         return not self._request_in_progress and self.transport is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._given_up = None
+        if isinstance(transport, asyncio.WriteTransport):
+            # Told of every byte that waits, and not only of 64 KiB: those that nobody takes hold a connection, too.
+            transport.set_write_buffer_limits(0)
+        super().connection_made(transport)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if isinstance(self._manager, _Server) and self.transport is not None:
+            transport = self.transport
+            self._manager.unread.add(self, transport.get_write_buffer_size(), partial(self._give_up, transport))
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if isinstance(self._manager, _Server):
+            self._manager.unread.discard(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if isinstance(self._manager, _Server):
+            self._manager.unread.discard(self)
+        super().connection_lost(exc or self._given_up)
+
+    def _give_up(self, transport: asyncio.Transport) -> None:
+        self._given_up = ConnectionAbortedError("the client does not read its answer")
+        transport.abort()
 
     def handle_error(
         self,
@@ -212,6 +253,7 @@ class _RequestHandler(web.RequestHandler):
 
 class _Server(web.Server):
     most_connections: int
+    unread: Unread
     # Not aiohttp's own list: there a connection whose client has gone stays until its request is answered.
     open_connections: int = 0
 
@@ -244,9 +286,10 @@ class _Server(web.Server):
 
 
 class _Runner(web.AppRunner):
-    def __init__(self, application: web.Application, *, most_connections: int, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+    def __init__(self, application: web.Application, *, most_connections: int, unread: Unread, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(application, **options)
         self._most_connections = most_connections
+        self._unread = unread
 
     async def _make_server(self) -> web.Server:
         # aiohttp has no public way to choose the class of request handlers.
@@ -270,4 +313,5 @@ class _Runner(web.AppRunner):
 
         made = _Server(server.request_handler, request_factory=make_request, **self._kwargs)
         made.most_connections = self._most_connections
+        made.unread = self._unread
         return made

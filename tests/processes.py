@@ -76,13 +76,13 @@ class Process:
 
 
 @contextmanager
-def aiserv(*arguments: str, cwd: str = ROOT, **variables: str) -> Iterator[Process]:
-    """`aiserv` with these arguments and variables, killed at the end if it still runs."""
+def aiserv(*arguments: str, cwd: str = ROOT, module: str = "aiserv", **variables: str) -> Iterator[Process]:
+    """`aiserv`, or another module, with these arguments and variables, killed at the end if it still runs."""
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory, "output")
         with output.open("wb") as file:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "aiserv", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 cwd=cwd,
                 env={**ENVIRON, **variables},
                 stdin=subprocess.DEVNULL,

@@ -139,6 +139,7 @@ async def _open_worker(settings: Settings, open_work: OpenWork, stack: AsyncExit
     lease_database = await stack.enter_async_context(
         Database.open(url, size=1, name="aiserv worker leases", statement_timeout=LEASE_STATEMENT_TIMEOUT)
     )
+    metrics.resources(database.connections)
     opened = await open_work(stack, database, metrics)
     return Worker(
         worker_id=settings.worker.id,

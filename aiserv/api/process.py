@@ -65,6 +65,7 @@ async def serve(
 
         listener = _listener(settings.database.listen_url, server, sweeper)
         metrics.listener(lambda: listener.connected)
+        metrics.resources(database.connections)
         async with serving(
             server.application(), host, port, shutdown_timeout=shutdown_timeout, deadlines=deadlines
         ) as bound_port:

@@ -43,10 +43,11 @@ class Service:
             server = self.launch_server(number, **variables)
             await server.port()
             return server
-        server = self._start("serve", **variables)
-        self.ports.append(await server.port())
-        self.servers.append(server)
-        return server
+        return await self._listening(self._start("serve", **variables))
+
+    async def start_hurried_server(self, seconds: float, **variables: str) -> Process:
+        """A new server with so many seconds for each thing that a client does, once it listens."""
+        return await self._listening(self._start(str(seconds), module="tests.faults.hurried", **variables))
 
     async def start_worker(self, number: int | None = None, **variables: str) -> Process:
         """A new worker, or one in place of that with this number, once it is there."""
@@ -73,8 +74,13 @@ class Service:
         """Lines in any log that no fault excuses: tracebacks and errors."""
         return [line[:2000] for process in self.logs for line in process.text.splitlines() if TRACES.search(line)]
 
-    def _start(self, *arguments: str, **variables: str) -> Process:
-        process = self.stack.enter_context(aiserv(*arguments, **{**self.variables, **variables}))
+    async def _listening(self, server: Process) -> Process:
+        self.ports.append(await server.port())
+        self.servers.append(server)
+        return server
+
+    def _start(self, *arguments: str, module: str = "aiserv", **variables: str) -> Process:
+        process = self.stack.enter_context(aiserv(*arguments, module=module, **{**self.variables, **variables}))
         self.logs.append(process)
         return process
 

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from tests.faults.footprint import back_at, footprint
 from tests.faults.ledger import at_rest
 from tests.faults.load import Load, checked
 from tests.faults.postgres import Db, Postgres, create, own_postgres, standby_of
@@ -20,6 +21,7 @@ from tests.workers.running import after
 
 Measured = Callable[[str], None]
 Fault = Callable[[Postgres], Awaitable[None]]
+CALLERS = 200
 
 
 async def restart(postgres: Postgres) -> None:
@@ -36,6 +38,11 @@ async def kill_a_backend(postgres: Postgres) -> None:
     await postgres.kill_backend("aiserv serve%")
 
 
+async def restart_at_once(postgres: Postgres) -> None:
+    await to_thread.run_sync(postgres.break_off)
+    await to_thread.run_sync(postgres.start)
+
+
 async def first_success(running: Service, seconds: float) -> float:
     """How long it takes until a statement goes through again."""
     return await answers(f"{running.urls[0]}/api/v1/jobs?limit=1", "", 200, seconds)
@@ -44,7 +51,8 @@ async def first_success(running: Service, seconds: float) -> float:
 @pytest.mark.fault(
     "PostgreSQL is restarted under load; its postmaster is killed; one backend is killed",
     "fast shutdown; `SIGKILL`; `SIGKILL`, one after the other; each once, 10 times in a soak",
-    "requests are answered 2 s after it is up (3 s after a crash), none waits over 10 s; nothing lost",
+    "requests are answered 2 s after it is up (3 s after a crash), none waits over 10 s; nothing lost; files, tasks"
+    " and busy connections of the server as before",
 )
 async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(
     tmp_path: Path, measured: Measured
@@ -52,8 +60,9 @@ async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(
     with own_postgres(tmp_path) as postgres:
         async with echo_provider() as provider:
             with service(postgres.url, provider) as running:
-                await running.start_server()
+                server = await running.start_server()
                 await running.start_worker()
+                before = await footprint(server)
                 load = Load(running, Random(5))
                 async with load.running(postgres.connect):
                     for fault in [restart, kill, kill_a_backend] * rounds(1):
@@ -63,8 +72,44 @@ async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(
                         measured(f"{fault.__name__.replace('_', ' ')}: {again:.1f} s")
                         assert again <= 3
                 checked(load, postgres.connect, provider, running, postgres.crashes)
+                await back_at(before, server)
     measured(f"{load.unavailable} times 503, slowest answer {load.slowest:.1f} s, {load.ledger.acknowledged} kept")
     assert load.slowest < 10
+
+
+@pytest.mark.fault(
+    "PostgreSQL is restarted in the middle of grouped creates",
+    "as `pg_ctl restart --mode immediate`, while 200 callers create with keys, each until it is answered; 3 times, 30"
+    " in a soak",
+    "each key has one job, which is done once; nothing acknowledged lost; requests are answered 3 s after it is up",
+)
+async def test_creates_with_keys_survive_immediate_restarts(tmp_path: Path, measured: Measured) -> None:
+    with own_postgres(tmp_path) as postgres:
+        async with echo_provider(seconds=0) as provider:
+            with service(postgres.url, provider) as running:
+                server = await running.start_server()
+                await running.start_worker()
+                before = await footprint(server)
+                load = Load(running, Random(7))
+                stopped = anyio.Event()
+
+                async def create_on() -> None:
+                    while not stopped.is_set():
+                        await load.create_with_key()
+
+                async with load.running(postgres.connect), anyio.create_task_group() as tasks:
+                    for _ in range(CALLERS):
+                        tasks.start_soon(create_on)
+                    for _ in range(rounds(3)):
+                        await anyio.sleep(0.5)
+                        await restart_at_once(postgres)
+                        again = await first_success(running, 10)
+                        measured(f"answered again in {again:.1f} s")
+                        assert again <= 3
+                    stopped.set()
+                checked(load, postgres.connect, provider, running, postgres.crashes)
+                await back_at(before, server)
+    measured(f"{len(load.ledger.created)} jobs, each once, after {load.unavailable} times 503")
 
 
 @pytest.mark.fault(

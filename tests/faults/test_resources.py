@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from tests.conftest import administrator, url_of
+from tests.faults.footprint import back_at, footprint
 from tests.faults.load import JOB
 from tests.faults.postgres import Connect, Db, create, statuses
 from tests.faults.scale import rounds
@@ -31,18 +32,20 @@ CLAIMERS = 8
 @pytest.mark.fault(
     "the pool is exhausted",
     "a lock holds all 10 connections of a server, and 500 callers come at once",
-    "503 for the others within 6 s; `/healthz`, `/readyz`, `/metrics` within 2 s; leases (2 s) kept",
+    "503 for the others within 6 s; `/healthz`, `/readyz`, `/metrics` within 2 s; leases (2 s) kept; files, tasks"
+    " and busy connections as before",
 )
 async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
     conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
     async with echo_provider() as provider:
         with service(conninfo, provider) as running:
-            await running.start_server()
+            server = await running.start_server()
             await running.start_worker()
             url = running.urls[0]
             create(db, "hang")
             await until(lambda: provider.executions.total() == 1, 20)
+            before = await footprint(server)
 
             seen: list[tuple[int, float]] = []
             probes: list[float] = []
@@ -74,6 +77,7 @@ async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
                 "select attempt from aiserv.jobs where owner_ref = 'hang' and status = 'running'"
             ).fetchone()
             again = await answers(f"{url}/api/v1/jobs", "", 200, 5)
+            await back_at(before, server)
             assert running.complaints() == []
     assert sorted({status for status, _ in seen}) == [201, 503]
     assert (len(refused), held) == (CALLERS - 10, {"attempt": 1})

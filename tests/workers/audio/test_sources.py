@@ -223,6 +223,42 @@ async def test_a_download_that_breaks_off_does_not_pass_for_a_whole_one() -> Non
     assert failure.category == "audio_unavailable"
 
 
+@pytest.mark.parametrize("begins", [True, False])
+async def test_a_download_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch, *, begins: bool) -> None:
+    monkeypatch.setattr("workers.audio.sources.SILENT_SECONDS", 0.2)
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(len(AUDIO))})
+        if begins:
+            await response.prepare(request)
+            await response.write(AUDIO[:1000])
+        await anyio.sleep_forever()
+        return response
+
+    async with server(silent=silent) as url:
+        with anyio.fail_after(5):
+            failure = await refused(audio_url=f"{url}/silent")
+
+    assert (failure.category, "does not answer" in failure.message) == ("audio_unavailable", True)
+
+
+async def test_a_slow_download_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.audio.sources.SILENT_SECONDS", 0.5)
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(len(AUDIO))})
+        await response.prepare(request)
+        for start in range(0, len(AUDIO), 1000):
+            await anyio.sleep(0.06)
+            await response.write(AUDIO[start : start + 1000])
+        return response
+
+    async with server(slow=slow) as url:
+        content, _ = await fetched(audio_url=f"{url}/slow")
+
+    assert content == AUDIO
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/a", "http://no-such-host.invalid/a"])
 async def test_a_server_that_cannot_be_reached_makes_the_recording_unavailable(url: str) -> None:
     failure = await refused(audio_url=url)
