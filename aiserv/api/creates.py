@@ -1,18 +1,13 @@
 """Single creates: many callers at once, few commits."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Final
 
 from aiserv.database import Database, is_of_one_row
 from aiserv.grouping import Grouping
 from aiserv.models import CreateJob
 from aiserv.problems import Problem, unavailable
-from aiserv.queries.base import PATIENCE
+from aiserv.queries.base import PATIENCE, PATIENCE_ALONE
 from aiserv.queries.jobs import CreatedJob, Creation
-
-# With whoever holds an idempotency key or a job, while nobody else waits for the same statement.
-PATIENCE_ALONE: Final = timedelta(seconds=4)
 
 
 class Creates:

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from aiserv.api.creates import PATIENCE_ALONE
 from aiserv.database import Database, is_of_one_row
 from aiserv.fields import duration_text
 from aiserv.grouping import Grouping
 from aiserv.models import FailJob
 from aiserv.problems import Problem
-from aiserv.queries.base import PATIENCE, ShownJob
+from aiserv.queries.base import PATIENCE, PATIENCE_ALONE, ShownJob
 from aiserv.queries.transitions import Settled
 
 

@@ -7,6 +7,8 @@ from uuid import UUID
 
 # With another transaction that holds a key or a job, while neighbours wait for the same statement.
 PATIENCE: Final = timedelta(milliseconds=100)
+# With the same while nobody else waits for the statement.
+PATIENCE_ALONE: Final = timedelta(seconds=4)
 
 # A job as PostgreSQL rendered it: passed on unparsed.
 JobJson = str

@@ -1,5 +1,6 @@
 """Single settlements that arrive together are stored together, and each is answered for itself."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -8,11 +9,15 @@ import pytest
 from pydantic import JsonValue
 
 from aiserv.api import settlements
+from aiserv.database import Database
+from aiserv.queries.base import PATIENCE_ALONE
+from aiserv.queries.transitions import Settled
 from tests.api.client import CHAT, Answer, Api
 from tests.api.test_claims import FAILURE, UNKNOWN
 from tests.api.test_create import EXACT
 from tests.api.test_settle import claimed
 from tests.api.together import Connect, Post, Together
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -112,25 +117,43 @@ async def test_a_lost_connection_is_503_for_its_group_and_a_repeat_is_safe(api: 
     assert [answer.status for answer in repeated] == [200] * 4
 
 
-async def test_a_job_that_is_held_elsewhere_waits_alone_and_not_for_ever(
+async def test_a_settlement_whose_job_is_held_elsewhere_waits_alone(
     api: Api, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settlements, "PATIENCE_ALONE", timedelta(seconds=2))
     (job, *others), holder = await claimed(api, 3), connect()
+    patience: list[timedelta] = []
+    settle_each = Database.settle_each
+
+    async def watched(database: Database, given: Sequence[str], for_: timedelta) -> Sequence[Settled]:
+        patience.append(for_)
+        return await settle_each(database, given, for_)
+
+    monkeypatch.setattr(Database, "settle_each", watched)
     answers: list[Answer] = []
 
     async def settle() -> None:
         answers.append(await api.post(*complete(job)))
 
+    async with anyio.create_task_group() as tasks:
+        with holder.transaction():
+            holder.execute("select aiserv.heartbeat_job(%s)", [job["id"]])
+            tasks.start_soon(settle)
+            await until(lambda: PATIENCE_ALONE in patience)
+            answers += [await api.post(*complete(other)) for other in others]
+
+    assert [answer.job["id"] for answer in answers] == [others[0]["id"], others[1]["id"], job["id"]]
+
+
+async def test_a_settlement_does_not_wait_for_ever(api: Api, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settlements, "PATIENCE_ALONE", timedelta(milliseconds=50))
+    (job,), holder = await claimed(api, 1), connect()
+
     with holder.transaction():
         holder.execute("select aiserv.heartbeat_job(%s)", [job["id"]])
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(settle)
-            meanwhile = [await api.post(*complete(other)) for other in others]
-            assert answers == []
+        answer = await api.post(*complete(job))
 
-    assert [answer.status for answer in meanwhile] == [200, 200]
-    assert [answer.refusal for answer in answers] == [(503, "unavailable")]
+    assert answer.refusal == (503, "unavailable")
+    assert "Retry-After" in answer.headers
     assert (await api.post(*complete(job))).status == 200
 
 

@@ -4,6 +4,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant(
+        "a worker of one owner serves all",
+        "sql/functions/_is_served.sql",
+        "          and (worker.owner_service is null or worker.owner_service = _is_served.owner_service)\n",
+        "",
+        "tests/sql/test_stats.py::test_a_worker_of_one_owner_serves_no_other",
+    ),
+    Mutant(
         "every token may do everything",
         "aiserv/tokens.py",
         "return self.scope in ALLOWED[scope] and ",

@@ -4,6 +4,13 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant(
+        "of several that name one job only the first is looked at, whoever sent it",
+        "sql/functions/_complete.sql",
+        "distinct on (item.job_id, item.attempt, item.worker_id)",
+        "distinct on (item.job_id, item.attempt)",
+        "tests/sql/test_settle_each.py::test_the_holder_is_heard_though_another_worker_names_the_same_job_before_it",
+    ),
+    Mutant(
         "settle by id alone",
         "sql/functions/_complete.sql",
         "          and lease.attempt = coalesce(item.attempt, lease.attempt)\n"

@@ -4,6 +4,27 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS = [
     Mutant(
+        "jobs claimed beside settlements that broke are nobody's",
+        "aiserv/api/claims.py",
+        "        await give_back(request, claim, jobs)\n        raise broken",
+        "        raise broken",
+        "tests/api/test_settle.py::test_jobs_claimed_beside_settlements_that_break_are_given_back",
+    ),
+    Mutant(
+        "a claim does not look for the room that its settlements made",
+        "aiserv/api/claims.py",
+        "jobs = jobs or await request.app",
+        "jobs = jobs if settled else await request.app",
+        "tests/api/test_settle.py::test_a_claim_gets_the_room_that_its_settlements_make",
+    ),
+    Mutant(
+        "a settlement whose job is held elsewhere is refused at once",
+        "aiserv/grouping.py",
+        "if not alone and self._is_of_one(error):",
+        "if len(group) > 1 and not alone and self._is_of_one(error):",
+        "tests/api/test_settlements.py::test_a_settlement_whose_job_is_held_elsewhere_waits_alone",
+    ),
+    Mutant(
         "leases are renewed when it is nearly too late",
         "workers/lease.py",
         "pause = self._lease.total_seconds() / 3",
