@@ -16,16 +16,18 @@ PIP       := -m pip --quiet --disable-pip-version-check
 COMPILE   := build/lock/bin/uv pip compile pyproject.toml --quiet $(ARGS) --universal --python-version 3.11 \
              --generate-hashes --no-config --system-certs --no-emit-index-url --no-emit-find-links \
              --annotation-style line --custom-compile-command 'make lock'
-# Processes share the tests file by file; those of tests/conftest.py that want the machine for themselves come last.
+# Processes share the tests file by file; those that tests/conftest.py lets be alone come last.
 PARALLEL  := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # The migrator sets lock_timeout, and a migration may take its time; a count of attempts fits into an integer.
 SQUAWK    := $(BIN)/squawk --assume-in-transaction --pg-version 15.0 \
              --exclude prefer-bigint-over-int,prefer-robust-stmts,require-lock-timeout,require-statement-timeout
 
-.PHONY: help run test mutants faults soak check bench format lock image clean
+.PHONY: help install run test mutants faults soak check bench format lock image clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: $(INSTALLED) ## Install everything into .venv, as every target does that needs it
 
 run: $(INSTALLED) ## Start everything on a PostgreSQL of its own, whose data stay in .aiserv
 	@$(BIN)/python -m aiserv dev $(ARGS)

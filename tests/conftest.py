@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from xdist.remote import Producer  # type: ignore[import-untyped]  # it ships no types
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # as above
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]  # as above
 
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
@@ -30,8 +31,12 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
-# They measure, so neighbours would spoil their figures.
-ALONE = ("tests/bench/", "tests/faults/")
+# They assert seconds that are true of a machine with a core to spare; all other tests take what they are given.
+ALONE = (
+    "tests/faults/test_networks.py",  # polled within 1.5 and 2 s, a refusal within 6 s of which its timeout takes 4
+    "tests/faults/test_postgres_restarts.py",  # /readyz refuses within 2 s of which it looks for 1.5
+    "tests/faults/test_resources.py",  # 500 callers are refused within 6 s of which they wait 5, probes answer in 2
+)
 
 
 def pytest_configure() -> None:
@@ -39,16 +44,42 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> None:
+    """Refuse a name made of packed bytes: they may hold the time, and each process collects at a time of its own."""
+    if isinstance(val, bytes) and sum(byte > 127 for byte in val) > 9:
+        raise pytest.UsageError(f"{argname}: name what is {val[:20]!r}, with pytest.param(..., id=...)")
+
+
+@pytest.hookimpl(trylast=True)  # when all that are slow are marked so
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that want the machine for themselves come after all others."""
-    items.sort(key=lambda item: item.nodeid.startswith(ALONE))
+    """Files with slow tests come first, to leave no process with one at the end; those that want to be alone, last."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.nodeid.startswith(ALONE), item.path not in slow))
 
 
 class FileByFile(LoadFileScheduling):  # type: ignore[misc]  # as above
-    """Gives a process a file at a time, and all those that want the machine for themselves to one process."""
+    """Gives a process a file at a time; those that want to be alone go to the last one when the others have ended."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "alone" if nodeid.startswith(ALONE) else str(super()._split_scope(nodeid))
+
+    def _reschedule(self, node: WorkerController) -> None:
+        others = [other for other in self.nodes if other is not node]
+        if not self._only_alone_left or not others:
+            super()._reschedule(node)
+        elif not all(other.shutting_down for other in others):
+            node.shutdown()  # after what it has
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        crashed: str | None = super().remove_node(node)
+        if self._only_alone_left:
+            for other in self.nodes:
+                self._reschedule(other)
+        return crashed
+
+    @property
+    def _only_alone_left(self) -> bool:
+        return list(self.workqueue) == ["alone"]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileByFile:

@@ -16,6 +16,11 @@ async def until(is_true: Callable[[], object], seconds: float = SOON) -> None:
             await anyio.sleep(0.005)
 
 
+async def until_found(db: Connection[Any], query: str) -> None:
+    """Wait until the query finds a row, as its backend and those of others are given time to."""
+    await until(lambda: db.execute(query.encode()).fetchall(), 10)
+
+
 def waiting_for_locks(db: Connection[Any], application: str = "%") -> int:
     """How many sessions of the test's database wait for a lock; `application` is a pattern of their names."""
     return db.execute(

@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ CHAT: Final[dict[str, JsonValue]] = {
     "task_type": "llm_chat",
     "model_profile": "qwen2.5-14b",
 }
+UNKNOWN: Final = "0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10"  # no job and no batch has this id
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,11 @@ class Answer:
 
 
 class Api:
-    """Sends requests; paths without a slash in front are below `/api/v1/`."""
+    """Sends requests, with a token if it has one; paths without a slash in front are below `/api/v1/`."""
 
-    def __init__(self, session: ClientSession, port: int) -> None:
+    def __init__(self, session: ClientSession, port: int, token: str | None = None) -> None:
         self._session = session
+        self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
         self.port = port
 
     async def send(
@@ -85,7 +88,7 @@ class Api:
             method,
             URL(f"http://127.0.0.1:{self.port}{target}", encoded=True),
             data=None if content is None else io.BytesIO(content),
-            headers={**described, **(headers or {})},
+            headers={**described, **self._authorization, **(headers or {})},
         ) as response:
             return Answer(response.status, response.headers, await response.read())
 
@@ -110,6 +113,11 @@ class Api:
         JobAnswer.model_validate_json(json.dumps(job))
         return job  # type: ignore[no-any-return]  # an object
 
+    async def finish(self) -> None:
+        """Claim a job, and complete it."""
+        job = await self.claim()
+        await self.post(f"jobs/{job['id']}/complete", {"result": {"content": "Hi"}, "attempt": job["attempt"]})
+
     async def raw(self, data: bytes) -> bytes:
         """What the server says to these bytes until it closes the connection."""
         received = b""
@@ -126,3 +134,21 @@ class Api:
             async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
                 await stream.send(data)
                 return await stream.receive()
+
+
+async def both(first: Awaitable[Answer], then: Callable[[], Awaitable[object]]) -> tuple[Answer, float]:
+    """The answer of the first while the other happens, and how many seconds it took after that."""
+    answers: list[Answer] = []
+    done = 0.0
+
+    async def wait() -> None:
+        answers.append(await first)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(0.2)  # for the request to arrive: waiting begins at some time, and nothing says when
+            assert not answers
+            await then()
+            done = time.monotonic()
+    return answers[0], time.monotonic() - done

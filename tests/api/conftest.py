@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 
 import anyio
 import pytest
@@ -16,6 +18,15 @@ from tests.api.client import Api
 
 # Starts a server with these variables on top; says its port.
 Start = Callable[..., "Running"]
+# A client with the token of this name.
+As = Callable[[str], Api]
+# Scope: what else it may besides what needs it.
+MAY = {
+    "read": {"read"},
+    "write": {"read", "write"},
+    "worker": {"worker"},
+    "admin": {"read", "write", "worker", "admin"},
+}
 
 
 class Running:
@@ -54,3 +65,17 @@ async def session() -> AsyncIterator[ClientSession]:
 def api(start: Start, session: ClientSession) -> Api:
     """A client of a server that is open to everybody."""
     return Api(session, start().port)
+
+
+@pytest.fixture
+def acting(start: Start, session: ClientSession, tmp_path: Path) -> As:
+    """Clients with tokens: read, write, worker, admin for all owners, a-read, … for owner a, and plain for all."""
+    file = tmp_path / "tokens.toml"
+    file.write_text("".join(entry(scope, scope, "*") + entry(f"a-{scope}", scope, "a") for scope in MAY))
+    port = start(AI_SERVICE_TOKEN="plain", AI_SERVICE_TOKENS_FILE=str(file)).port
+    return lambda token: Api(session, port, token)
+
+
+def entry(name: str, scope: str, owner: str) -> str:
+    """The table of a token that is its own name."""
+    return f'[{name}]\nscope = "{scope}"\nowner_service = "{owner}"\nsha256 = "{sha256(name.encode()).hexdigest()}"\n'

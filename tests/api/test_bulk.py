@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from aiserv.answers.jobs import Cancelled, Retried
 from tests.api.client import CHAT, Api
-from tests.api.test_waiting import until_found
+from tests.waiting import until_found
 
 VERBS = ["retry", "cancel"]
 

@@ -17,11 +17,10 @@ from aiserv.database import Database
 from aiserv.fields import parse_time
 from aiserv.models import ClaimJobs
 from aiserv.queries.base import ShownJob
-from tests.api.client import CHAT, Api
+from tests.api.client import CHAT, UNKNOWN, Api
 from tests.api.conftest import Start
 from tests.api.test_create import EXACT
 
-UNKNOWN = "0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10"
 FAILURE: dict[str, JsonValue] = {"category": "timeout", "message": "too slow"}
 SETTLEMENTS: list[tuple[str, dict[str, JsonValue]]] = [
     ("complete", {"result": {}}),

@@ -16,7 +16,7 @@ from psycopg.rows import DictRow
 
 from aiserv.api.examples import EXAMPLES
 from aiserv.api.routes import ROUTES, TABLE
-from tests.api.client import CHAT, Api
+from tests.api.client import CHAT, UNKNOWN, Api
 from tests.api.conftest import Start
 from tests.waiting import until, waiting_for_locks
 
@@ -343,7 +343,7 @@ async def test_readiness_waits_for_no_connection_of_the_requests(
 async def test_a_bug_tells_nobody_its_details(api: Api, db: psycopg.Connection[DictRow]) -> None:
     db.execute("drop function aiserv.get_job")
 
-    answer = await api.get("jobs/0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10")
+    answer = await api.get(f"jobs/{UNKNOWN}")
 
     assert answer.refusal == (500, "internal")
     assert "aiserv" not in answer.text

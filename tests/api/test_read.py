@@ -8,9 +8,7 @@ import pytest
 from psycopg.rows import DictRow
 
 from aiserv.answers.jobs import AttemptsAnswer, JobPage
-from tests.api.client import CHAT, Api
-
-UNKNOWN = "0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10"
+from tests.api.client import CHAT, UNKNOWN, Api
 
 
 async def ids(api: Api, query: str) -> list[str]:

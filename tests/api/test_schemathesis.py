@@ -17,7 +17,7 @@ def test_schemathesis_finds_nothing(start: Start, tmp_path: Path) -> None:
     port = start(AI_SERVICE_TOKEN="secret").port
     options = {
         "--checks": "all",
-        "--max-examples": "20",
+        "--max-examples": "10",
         "--exclude-operation-id": "watch_events",  # an answer without end
         "--generation-allow-x00": "false",  # NUL is text for JSON Schema, and for nobody else
         "--generation-database": "none",

@@ -12,8 +12,8 @@ from aiserv.answers.jobs import JobsAnswer
 from aiserv.database import Database
 from aiserv.models import ClaimJobs, Settlement
 from aiserv.queries.base import ShownJob
-from tests.api.client import CHAT, Api
-from tests.api.test_claims import FAILURE, UNKNOWN
+from tests.api.client import CHAT, UNKNOWN, Api
+from tests.api.test_claims import FAILURE
 from tests.api.test_create import EXACT
 
 

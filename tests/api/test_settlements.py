@@ -12,8 +12,8 @@ from aiserv.api import settlements
 from aiserv.database import Database
 from aiserv.queries.base import PATIENCE_ALONE
 from aiserv.queries.transitions import Settled
-from tests.api.client import CHAT, Answer, Api
-from tests.api.test_claims import FAILURE, UNKNOWN
+from tests.api.client import CHAT, UNKNOWN, Answer, Api
+from tests.api.test_claims import FAILURE
 from tests.api.test_create import EXACT
 from tests.api.test_settle import claimed
 from tests.api.together import Connect, Post, Together

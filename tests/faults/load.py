@@ -13,7 +13,7 @@ import anyio
 
 from tests.faults.ledger import Ledger, at_rest
 from tests.faults.postgres import Connect
-from tests.faults.service import EchoProvider, Service
+from tests.faults.service import EchoProvider, Service, echo_provider, service
 
 JOB = {"owner_service": "telephony", "task_type": "llm_chat", "model_profile": "qwen"}
 REMOTE = {**JOB, "task_type": "remote", "model_profile": "remote"}
@@ -199,3 +199,25 @@ def checked(load: Load, connect: Connect, provider: EchoProvider, running: Servi
     assert load.ledger.violations == []
     assert load.surprises == []
     assert running.complaints() == []
+
+
+@asynccontextmanager
+async def under_load(
+    conninfo: str,
+    connect: Connect,
+    seed: int,
+    *,
+    servers: int = 1,
+    workers: int = 1,
+    pause: float = 0.2,
+    answer_seconds: float = 0.02,
+) -> AsyncIterator[Load]:
+    """So many servers and workers, with callers at work until the end of the block; then their books are compared."""
+    async with echo_provider(seconds=answer_seconds) as provider:
+        with service(conninfo, provider) as running:
+            for start in [running.start_server] * servers + [running.start_worker] * workers:
+                await start()
+            load = Load(running, Random(seed), pause=pause)
+            async with load.running(connect):
+                yield load
+            checked(load, connect, provider, running)

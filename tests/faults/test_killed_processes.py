@@ -4,13 +4,12 @@ import signal
 import time
 from collections.abc import Callable
 from functools import partial
-from random import Random
 
 import anyio
 import pytest
 
 from tests.faults.ledger import Ledger, at_rest
-from tests.faults.load import Load, checked
+from tests.faults.load import under_load
 from tests.faults.postgres import Connect, Db, create, statuses
 from tests.faults.scale import rounds
 from tests.faults.service import LEASE_SECONDS, SLOTS, echo_provider, service
@@ -36,25 +35,18 @@ def holds_nothing(db: Db, worker_id: str) -> bool:
 )
 async def test_killed_workers_lose_no_job(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
     slowest = 0.0
-    async with echo_provider() as provider:
-        with service(conninfo, provider) as running:
-            await running.start_server()
-            await running.start_worker()
-            await running.start_worker()
-            load = Load(running, Random(1))
-            async with load.running(connect):
-                for turn in range(rounds(3)):
-                    number = turn % 2
-                    await anyio.sleep(load.rng.uniform(0.2, 0.6))
-                    await until(partial(holds, db, f"worker-{number}"), 60)
+    async with under_load(conninfo, connect, 1, workers=2) as load:
+        for turn in range(rounds(3)):
+            number = turn % 2
+            await anyio.sleep(load.rng.uniform(0.2, 0.6))
+            await until(partial(holds, db, f"worker-{number}"), 60)
 
-                    running.workers[number].send(signal.SIGKILL)
-                    killed = time.monotonic()
-                    await until(partial(holds_nothing, db, f"worker-{number}"), LEASE_SECONDS + 10)
-                    slowest = max(slowest, time.monotonic() - killed)
+            load.service.workers[number].send(signal.SIGKILL)
+            killed = time.monotonic()
+            await until(partial(holds_nothing, db, f"worker-{number}"), LEASE_SECONDS + 10)
+            slowest = max(slowest, time.monotonic() - killed)
 
-                    await running.start_worker(number)
-            checked(load, connect, provider, running)
+            await load.service.start_worker(number)
     measured(f"{slowest:.1f} s; {load.ledger.acknowledged} requests acknowledged, 0 lost")
     assert slowest <= LEASE_SECONDS + 2
 
@@ -66,25 +58,18 @@ async def test_killed_workers_lose_no_job(conninfo: str, connect: Connect, db: D
 )
 async def test_a_paused_worker_overwrites_nothing(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
     refused = 0
-    async with echo_provider(seconds=0.2) as provider:
-        with service(conninfo, provider) as running:
-            await running.start_server()
-            await running.start_worker()
-            await running.start_worker()
-            load = Load(running, Random(2))
-            async with load.running(connect):
-                for _ in range(rounds(1)):
-                    await until(lambda: holds(db, "worker-0"), 60)
+    async with under_load(conninfo, connect, 2, workers=2, answer_seconds=0.2) as load:
+        for _ in range(rounds(1)):
+            await until(lambda: holds(db, "worker-0"), 60)
 
-                    running.workers[0].send(signal.SIGSTOP)
-                    await until(lambda: holds_nothing(db, "worker-0"), LEASE_SECONDS + 10)
-                    running.workers[0].send(signal.SIGCONT)
+            load.service.workers[0].send(signal.SIGSTOP)
+            await until(lambda: holds_nothing(db, "worker-0"), LEASE_SECONDS + 10)
+            load.service.workers[0].send(signal.SIGCONT)
 
-                    before = refused
-                    while refused == before:
-                        refused = running.workers[0].text.count("lease_lost")
-                        await anyio.sleep(0.05)
-            checked(load, connect, provider, running)
+            before = refused
+            while refused == before:
+                refused = load.service.workers[0].text.count("lease_lost")
+                await anyio.sleep(0.05)
     measured(f"{refused} late results refused, {len(load.ledger.results)} results unchanged")
 
 
@@ -127,20 +112,13 @@ async def test_a_worker_that_stops_hands_its_jobs_over(
     "0 duplicates, nothing acknowledged lost",
 )
 async def test_killed_servers_create_nothing_twice(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
-    async with echo_provider() as provider:
-        with service(conninfo, provider) as running:
-            await running.start_server()
-            await running.start_server()
-            await running.start_worker()
-            load = Load(running, Random(3), pause=0.05)
-            async with load.running(connect):
-                for turn in range(rounds(3)):
-                    await anyio.sleep(load.rng.uniform(0.2, 0.5))
+    async with under_load(conninfo, connect, 3, servers=2, pause=0.05) as load:
+        for turn in range(rounds(3)):
+            await anyio.sleep(load.rng.uniform(0.2, 0.5))
 
-                    running.servers[turn % 2].send(signal.SIGKILL)
-                    await running.servers[turn % 2].ended()
-                    await running.start_server(turn % 2)
-            checked(load, connect, provider, running)
+            load.service.servers[turn % 2].send(signal.SIGKILL)
+            await load.service.servers[turn % 2].ended()
+            await load.service.start_server(turn % 2)
     measured(f"{load.resets} answers lost, {load.ledger.acknowledged} acknowledged, 0 twice, 0 lost")
     assert load.resets
 
@@ -154,23 +132,16 @@ async def test_a_rolling_restart_resets_no_connection(
     conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
     slowest = 0.0
-    async with echo_provider() as provider:
-        with service(conninfo, provider) as running:
-            await running.start_server()
-            await running.start_server()
-            await running.start_worker()
-            load = Load(running, Random(4), pause=0.05)
-            async with load.running(connect):
-                for turn in range(rounds(2)):
-                    server = running.servers[turn % 2]
-                    await anyio.sleep(0.3)
+    async with under_load(conninfo, connect, 4, servers=2, pause=0.05) as load:
+        for turn in range(rounds(2)):
+            server = load.service.servers[turn % 2]
+            await anyio.sleep(0.3)
 
-                    told = time.monotonic()
-                    server.send(signal.SIGTERM)
-                    assert await server.ended() == 0
-                    slowest = max(slowest, time.monotonic() - told)
-                    await running.start_server(turn % 2)
-            checked(load, connect, provider, running)
+            told = time.monotonic()
+            server.send(signal.SIGTERM)
+            assert await server.ended() == 0
+            slowest = max(slowest, time.monotonic() - told)
+            await load.service.start_server(turn % 2)
     measured(f"0 of {load.sent} requests reset; stopped within {slowest:.1f} s")
     assert load.resets == 0
 

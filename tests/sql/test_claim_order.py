@@ -153,3 +153,29 @@ def test_a_worker_that_claims_is_listed_with_its_jobs(db: Db) -> None:
     assert (worker["worker_id"], worker["kind"], worker["state"], worker["slots"]) == ("worker-1", "http", "live", 4)
     assert (worker["task_types"], worker["model_profiles"], worker["busy"]) == (["chat"], [], 1)
     assert worker["jobs"] == [{"id": str(job["id"]), "attempt": 1}]
+
+
+@pytest.mark.parametrize("remaining", ["-1 second", "1 hour"])
+def test_a_cursor_holds_for_no_longer_than_its_five_seconds(db: Db, remaining: str) -> None:
+    jobs = create_many(db, [{}] * 4)
+    db.execute("select aiserv._move_cursor(null, array[%s])", [jobs[1]["id"]])
+    assert claim(db)[0]["id"] == jobs[2]["id"]
+
+    db.execute(
+        """
+        select set_config('aiserv.cursor', jsonb_set(
+            current_setting('aiserv.cursor')::jsonb, '{until}', to_jsonb(clock_timestamp() + %s::interval)
+        )::text, false)
+        """,
+        [remaining],
+    )
+
+    assert claim(db)[0]["id"] == jobs[0]["id"]
+
+
+@pytest.mark.parametrize("nonsense", ["x", "5", '{"until": "x"}'])
+def test_what_is_no_cursor_keeps_nobody_from_claiming(db: Db, nonsense: str) -> None:
+    job = create(db)
+    db.execute("select set_config('aiserv.cursor', %s, false)", [nonsense])
+
+    assert claim(db)[0]["id"] == job["id"]

@@ -1,0 +1,114 @@
+"""A claim touches few pages and rows, whatever else waits."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from tests.conftest import database, url_of
+from tests.sql.calls import Connect, Db, call, claim, create_many
+from tests.sql.reads import pages, rows_scanned
+
+CLAIM = "select count(*) from aiserv.claim_jobs(worker_id => 'worker-1', max_jobs => 10"
+ONE_PAIR = CLAIM + ", task_types => array['chat'], model_profiles => array['qwen'])"
+KINDS = "array(select 'kind-' || n from generate_series(1, 20) as n)"
+MANY_PAIRS = CLAIM + f", task_types => {KINDS}, model_profiles => array['qwen', 'other'])"
+ANY_PAIR = CLAIM + ")"
+
+
+@pytest.fixture(scope="module")
+def template(postgres: str, template: str) -> Iterator[str]:
+    """The name of a database where 30,000 others lie before the jobs of `chat`: of other kinds, of forty queues,
+    scheduled; and of 100 owners.
+    """
+    with database(postgres, template=template) as name:
+        with psycopg.connect(url_of(postgres, name), autocommit=True, row_factory=dict_row) as db:
+            db.execute(
+                """
+                select count(*) from aiserv.create_jobs(jobs => (
+                    select json_agg(json_build_object(
+                        'owner_service', 'owner-' || n % 100,
+                        'task_type', 'kind-' || n % 20,
+                        'model_profile', (array['a', 'other', 'qwen'])[n % 3 + 1],
+                        'priority', n % 5,
+                        'delay', case when n % 2 = 0 then 3600 end
+                    ))
+                    from generate_series(1, 30000) as n
+                ))
+                """
+            )
+            create_many(db, [{}] * 1000)
+            db.execute("vacuum analyze aiserv.ready")
+        yield name
+
+
+@pytest.mark.parametrize(("query", "bound"), [(ONE_PAIR, 500), (MANY_PAIRS, 8_000), (ANY_PAIR, 8_000)])
+def test_a_claim_touches_few_pages_whatever_else_waits(db: Db, query: str, bound: int) -> None:
+    # The first claim of a session also reads the catalogue.
+    with db.transaction(force_rollback=True):
+        db.execute(query.encode())
+
+    assert pages(db, query) < bound
+
+
+@pytest.mark.parametrize(("query", "bound"), [(ONE_PAIR, 50), (MANY_PAIRS, 3_000), (ANY_PAIR, 3_000)])
+def test_a_claim_reads_few_rows_by_the_key_and_none_otherwise(db: Db, query: str, bound: int) -> None:
+    def claim_ten() -> None:
+        read = "select pg_stat_get_xact_tuples_returned('aiserv.ready_pkey'::regclass) as entries"
+        (before,) = db.execute(read).fetchall()
+        db.execute(query.encode())
+        (after,) = db.execute(read).fetchall()
+        assert after["entries"] - before["entries"] < bound
+
+    assert rows_scanned(db, claim_ten) == {}
+
+
+def test_jobs_long_claimed_cost_no_claim_anything_though_a_transaction_keeps_their_rows(
+    db: Db, connect: Connect
+) -> None:
+    create_many(db, [{}] * 8_000)
+    elsewhere = connect(options="-c default_transaction_isolation=repeatable\\ read")
+    elsewhere.execute("begin")
+    elsewhere.execute("select count(*) from aiserv.jobs")
+
+    for _ in range(7):
+        db.execute(ONE_PAIR.replace("10", "1000").encode())
+    costs = [pages(db, ONE_PAIR) for _ in range(3)]
+
+    # The second look begins where the first one ended; without, each would walk over 7,000 rows.
+    assert max(costs[1:]) < 500, costs
+    elsewhere.execute("rollback")
+
+
+def test_a_higher_level_that_is_empty_now_is_walked_over_once_a_claim(db: Db, connect: Connect) -> None:
+    create_many(db, [{"priority": 50}] * 4_000)
+    elsewhere = connect(options="-c default_transaction_isolation=repeatable\\ read")
+    elsewhere.execute("begin")
+    elsewhere.execute("select count(*) from aiserv.jobs")
+
+    for _ in range(4):
+        db.execute(ONE_PAIR.replace("10", "1000").encode())
+    costs = [pages(db, ONE_PAIR) for _ in range(3)]
+
+    # The price of exact priorities: the level may have got a job since.
+    assert max(costs) < 2 * 4_000, costs
+    elsewhere.execute("rollback")
+
+
+def test_a_job_given_back_is_found_before_the_cursor(db: Db) -> None:
+    (job,) = claim(db, 1, task_types=["chat"], model_profiles=["qwen"])
+    db.execute("select aiserv._move_cursor(null, array(select job_id from aiserv.ready where task_type = 'chat'))")
+    call(db, "release_job", job_id=job["id"])
+
+    # A claim that comes back short has looked everywhere.
+    assert len(claim(db, 1000, task_types=["chat"], model_profiles=["qwen"])) == 1000
+
+
+def test_the_jobs_of_one_owner_are_found_without_a_look_at_the_other_owners(db: Db) -> None:
+    create_many(db, [{"owner_service": f"owner-{number}", "priority": number % 2} for number in range(2_000)])
+    create_many(db, [{"owner_service": "few"}] * 10)
+
+    cost = pages(db, ONE_PAIR.removesuffix(")") + ", owner_service => 'few')")
+
+    assert cost < 2_000
