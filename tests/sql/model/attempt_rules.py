@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from hypothesis import strategies as st
 from hypothesis.stateful import MultipleResults, multiple, rule
@@ -189,13 +190,17 @@ class AttemptRules(Compared):
             st.tuples(TOKENS, SOME(["1", "2", "timeout", "busy"]), st.booleans(), SOME([0, 0, 1])),
             min_size=1,
             max_size=5,
-        )
+        ),
+        fence=FENCE,
+        function=SOME(["settle_jobs", "settle_each"]),
     )
-    def settle(self, settled: list[tuple[Token, str, bool, int]]) -> None:
+    def settle(self, settled: list[tuple[Token, str, bool, int]], fence: str, function: str) -> None:
         items: list[tuple[Job | None, dict[str, Any]]] = []
         sent: list[dict[str, Any]] = []
-        for (job, attempt, _), what, retryable, off in settled:
-            item: dict[str, Any] = {"id": str(job.row["id"]), "attempt": attempt + off}
+        each = function == "settle_each"
+        for (job, number, name), what, retryable, off in settled:
+            attempt, worker = self.fenced((job, number + off, name), fence if each else "attempt")
+            item: dict[str, Any] = {"id": str(job.row["id"]), "attempt": attempt, "worker_id": worker}
             if what.isdigit():
                 sent.append(item | {"result": int(what)})
                 items.append((job, item | {"result": what}))
@@ -204,8 +209,12 @@ class AttemptRules(Compared):
                 sent.append(item | {"retry_after": "1 hour"})
                 items.append((job, item | {"after": HOUR}))
         expected, shown, window = self.both(
-            lambda: self.model.settle(items), "settle_jobs", settlements=json.dumps(sent)
+            lambda: self.model.settle(items),
+            function,
+            "(settle_each.settled).id, (settle_each.settled).status, settle_each.code" if each else "*",
+            settlements=json.dumps(sent),
         )
         assert [(None if row["code"] else row["status"], row["code"]) for row in shown] == expected
-        assert [str(row["id"]) for row in shown] == [item["id"] for item in sent]
+        for item, row in zip(sent, shown, strict=True):
+            assert row["id"] == (None if each and row["code"] else UUID(item["id"]))
         self.look(window)

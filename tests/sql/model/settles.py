@@ -10,7 +10,7 @@ from tests.sql.model.moments import NO_TIME, Moment, known
 
 
 class Settles(Books):
-    """Predicts heartbeat_job, heartbeat_jobs, complete_job, fail_job, release_job and settle_jobs."""
+    """Predicts heartbeat_job, heartbeat_jobs, complete_job, fail_job, release_job, settle_jobs and settle_each."""
 
     def heartbeat(
         self, job: Job | None, attempt: int | None, worker_id: str | None, lease: timedelta | None, progress: object
@@ -118,7 +118,7 @@ class Settles(Books):
         answers: dict[int, tuple[str | None, str | None]] = {}
         for number in order:
             job, item = items[number]
-            if "result" in item and job is not None and job.is_held(item["attempt"], None):
+            if "result" in item and job is not None and job.is_held(item["attempt"], item["worker_id"]):
                 answers[number] = self._settle(job, item)
         for number in order:
             if number not in answers:
@@ -128,10 +128,10 @@ class Settles(Books):
     def _settle(self, job: Job | None, item: dict[str, Any]) -> tuple[str | None, str | None]:
         try:
             if "result" in item:
-                settled = self.complete(job, item["attempt"], None, item["result"])
+                settled = self.complete(job, item["attempt"], item["worker_id"], item["result"])
             else:
                 words = item["category"], item["message"], item["retryable"], item["after"]
-                settled = self.fail(job, item["attempt"], None, *words)
+                settled = self.fail(job, item["attempt"], item["worker_id"], *words)
         except Refused as refused:
             return None, str(refused)
         return settled.status, None
