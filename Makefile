@@ -39,6 +39,7 @@ faults: $(INSTALLED) ## Inject every fault, and write what was measured into tes
 	@AISERV_FAULTS_TABLE=yes $(BIN)/python -m pytest tests/faults $(ARGS)
 
 soak: $(INSTALLED) ## Inject them ten times as often, SECONDS=600 of chaos (SEED=… repeats it); create and finish JOBS=2000000
+	@rm -f build/soak.md
 	@AISERV_FAULTS_TIMES=10 AISERV_CHAOS_SECONDS=$(SECONDS) AISERV_CHAOS_SEED=$(SEED) AISERV_SOAK_JOBS=$(JOBS) \
 	    $(BIN)/python -m pytest tests/faults $(ARGS)
 	@! [ -e build/soak.md ] || cat build/soak.md

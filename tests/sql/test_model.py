@@ -173,7 +173,7 @@ def test_the_functions_answer_what_the_model_predicts(db: Db) -> None:
     thorough = settings.get_profile("thorough")
     # Bounded: a failure is printed as it is found, with the line that reproduces it; shrinking it may take minutes.
     phases = [Phase.reuse, Phase.generate]
-    quick = settings(thorough, max_examples=60, stateful_step_count=40, phases=phases)
+    quick = settings(thorough, max_examples=40, stateful_step_count=40, phases=phases)
     is_thorough = settings.get_current_profile_name() == "thorough"
     prepare(db)
 
