@@ -94,8 +94,9 @@ def test_owners_do_not_share_keys(db: Db) -> None:
     mine = create(db, **KEY)
 
     theirs = create(db, **KEY, owner_service="billing")
+    others = create(db, **KEY, owner_service="legal", input='{"another": "body"}')
 
-    assert theirs["id"] != mine["id"]
+    assert len({mine["id"], theirs["id"], others["id"]}) == 3
 
 
 def test_twenty_creates_at_once_with_one_key_make_one_job(db: Db, connect: Connect) -> None:
