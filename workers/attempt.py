@@ -26,14 +26,15 @@ class End(StrEnum):
     LEASE_LOST = auto()
 
 
-@dataclass
+@dataclass(slots=True)
 class Attempt:
-    """A run of a job that can be stopped while it executes, and not any more while it is settled."""
+    """A run of a job that can be stopped until it has been executed, and not any more while it is settled."""
 
     job: Job
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    # Once it is executed: the scope in which that is done.
+    scope: anyio.CancelScope | None = None
     stopped: Stop | None = None
-    executing: bool = True
+    executed: bool = False
     started: float = 0.0  # by time.monotonic()
     lease_expires_at: datetime = field(init=False)
 
@@ -47,6 +48,7 @@ class Attempt:
 
     def stop(self, reason: Stop) -> None:
         """Stop the run: the connection to the provider closes. Does nothing once it has ended."""
-        if self.executing and self.stopped is None:
+        if not self.executed and self.stopped is None:
             self.stopped = reason
-            self.scope.cancel()
+            if self.scope:
+                self.scope.cancel()

@@ -2,11 +2,10 @@
 
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import anyio
@@ -31,8 +30,7 @@ _T = TypeVar("_T")
 Ended = Callable[[Attempt, End], None]
 
 
-@dataclass(frozen=True)
-class _Success:
+class _Success(NamedTuple):
     settlement: str
     troubles: Mapping[str, Failure]
 
@@ -63,15 +61,39 @@ class Runner:
         self._patience = patience
         self.settler = Settler(database, record, instance_id)
 
-    async def run(self, attempt: Attempt, ended: Ended) -> None:
-        """Execute the job and see to it that the end of the attempt is stored; `ended` hears of it when it is.
+    async def run(self, attempts: Iterator[Attempt], ended: Ended) -> None:
+        """Execute one job after another and see to it that the ends are stored; `ended` hears of each when it is.
 
-        A settlement need not be there yet: whoever runs attempts may run the next one meanwhile.
+        The next one begins while the settlement of the one before is on its way.
         """
+        while left := await self._run_until_one_is_left(attempts, ended):
+            await self._conclude(*left, ended)
+
+    async def _run_until_one_is_left(
+        self, attempts: Iterator[Attempt], ended: Ended
+    ) -> tuple[Attempt, _Success | Failure | None] | None:
+        """The first attempt that does not simply succeed, or None at the end.
+
+        As long as they succeed they share a scope: to make one for each would cost as much as all the rest.
+        """
+        with anyio.CancelScope() as scope:
+            for attempt in attempts:
+                executed = None
+                if attempt.stopped is None:
+                    attempt.scope = scope
+                    executed = await self._executed(attempt)
+                # From here on a stop comes too late: there is something to store.
+                attempt.executed = True
+                if attempt.stopped or not isinstance(executed, _Success) or executed.troubles:
+                    return attempt, executed
+                self._settle(attempt, executed.settlement, End.COMPLETED, ended)
+            return None
+        attempt.executed = True
+        return attempt, None
+
+    async def _conclude(self, attempt: Attempt, executed: _Success | Failure | None, ended: Ended) -> None:
+        """Store the end of an attempt that was stopped or failed, or that found a provider in trouble."""
         job = attempt.job
-        executed = await self._executed(attempt)
-        # From here on a stop comes too late: there is something to store.
-        attempt.executing = False
         if attempt.stopped is Stop.LOST:
             ended(attempt, End.LEASE_LOST)
             return
@@ -91,35 +113,33 @@ class Runner:
             return
         self._settle(attempt, failure(job, executed), End.FAILED, ended)
 
-    async def _executed(self, attempt: Attempt) -> _Success | Failure | None:
-        """A success or a failure, fit to be stored, or None for a run that was stopped."""
+    async def _executed(self, attempt: Attempt) -> _Success | Failure:
+        """A success or a failure, fit to be stored."""
         job = attempt.job
         try:
-            with attempt.scope:
-                outcome = await self._execute(job)
-                success = _Success(completion(job, outcome), outcome.troubles)
-                self._metrics.tokens(job.model_profile, outcome.usage)
-                return success
+            outcome = await self._execute(job)
+            success = _Success(completion(job, outcome), outcome.troubles)
+            self._metrics.tokens(job.model_profile, outcome.usage)
         except Failure as failed:
             return failed.presentable(self._secrets)
         except Exception as error:  # noqa: BLE001 - a bug in an executor must cost one job, not the worker
             said = redact("".join(traceback.format_exception(error)), self._secrets)
             logger.error("job %s attempt %s: the executor broke\n%s", job.id, job.attempt, said)  # noqa: TRY400 - redacted
             return Failure("internal", "the executor broke; the worker's log has it under the job's id")
-        return None
+        return success
 
     def _settle(self, attempt: Attempt, settlement: str, end: End, ended: Ended) -> None:
         self.settler.add(settlement, partial(self._settled, attempt, end, ended))
 
-    def _settled(self, attempt: Attempt, end: End, ended: Ended, settled: Settlement) -> None:
+    def _settled(self, attempt: Attempt, end: End, ended: Ended, refused: Settlement | None) -> None:
         job = attempt.job
-        if settled.code and settled.code not in GONE and end is End.COMPLETED:
+        if refused and refused.code not in GONE and end is End.COMPLETED:
             # Better a job that says why than one that is run again and again for a result nobody can keep.
-            refused = Failure("internal", f"PostgreSQL does not take the result: {settled.code}")
-            self._settle(attempt, failure(job, refused), End.FAILED, ended)
+            why = Failure("internal", f"PostgreSQL does not take the result: {refused.code}")
+            self._settle(attempt, failure(job, why), End.FAILED, ended)
             return
-        if settled.code:
-            ended(attempt, self._refused(job, settled.code))
+        if refused:
+            ended(attempt, self._refused(job, refused.code))
             return
         transition = "complete" if end is End.COMPLETED else "fail"
         self._metrics.transition(transition, job.task_type, job.model_profile)
@@ -156,7 +176,7 @@ class Runner:
                 logger.warning("job %s waits to be released: %s", job.id, self._record.database_error(error))
             await anyio.sleep(RETRY_SECONDS)
 
-    def _refused(self, job: Job, code: str) -> End:
+    def _refused(self, job: Job, code: str | None) -> End:
         logger.warning("job %s attempt %s: dropped, PostgreSQL says %s", job.id, job.attempt, code)
         self._record.last_error = code
         return End.LEASE_LOST

@@ -4,10 +4,13 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple
 from uuid import UUID
 
 import anyio
+from pydantic import JsonValue
+from pydantic_core import to_json
 
 from aiserv.database import Database, DatabaseError
 from aiserv.models import Job, Settlement, duration_text
@@ -29,11 +32,11 @@ FINAL: Final = ("J", "22", "23", "P0", "54")
 
 def completion(job: Job, outcome: Outcome) -> str:
     """The settlement that stores a result. Raises Failure for one that is too large."""
-    result = _json(clean_json(outcome.result))
-    if len(result.encode()) > MAX_RESULT:
+    result = _storable(outcome.result)
+    if len(result) > MAX_RESULT:
         raise Failure("invalid_response", f"the result is larger than {MAX_RESULT // 1024**2} MiB", usage=outcome.usage)
     usage = _json(outcome.usage) if outcome.usage else "null"
-    return f'{{"id":"{job.id}","attempt":{job.attempt},"result":{result},"usage":{usage}}}'
+    return f'{{"id":"{job.id}","attempt":{job.attempt},"result":{result.decode()},"usage":{usage}}}'
 
 
 def failure(job: Job, failed: Failure) -> str:
@@ -55,9 +58,23 @@ def failure(job: Job, failed: Failure) -> str:
 _json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
+def _storable(value: JsonValue) -> bytes:
+    """The value as JSON that PostgreSQL can store. Raises RecursionError for one too deep to be written."""
+    # Nearly always enough, and several times quicker; not for a lone surrogate, or what is very deep.
+    with suppress(ValueError):
+        text = to_json(value, inf_nan_mode="null")
+        if b"\\u0000" not in text:
+            return text
+    return _json(clean_json(value)).encode()
+
+
+# Hears why a settlement was refused, or None: it is stored.
+Answered = Callable[[Settlement | None], None]
+
+
 class _Waiting(NamedTuple):
     settlement: str
-    answered: Callable[[Settlement], None]
+    answered: Answered
 
 
 class Settler:
@@ -73,7 +90,7 @@ class Settler:
         # and a group that is too much for it becomes one that is not.
         self._largest = MAX_GROUP
 
-    def add(self, settlement: str, answered: Callable[[Settlement], None]) -> None:
+    def add(self, settlement: str, answered: Answered) -> None:
         """Have it settled; `answered` hears what became of it, once PostgreSQL has committed, if it takes hours."""
         self._waiting.append(_Waiting(settlement, answered))
         self._wake()
@@ -99,7 +116,7 @@ class Settler:
 
     async def _settle(self, group: list[_Waiting]) -> None:
         try:
-            answers = await self._database.settle_jobs([waiting.settlement for waiting in group], self._instance_id)
+            refused = await self._database.settle_jobs([waiting.settlement for waiting in group], self._instance_id)
         except DatabaseError as error:
             said = self._record.database_error(error)
             state = error.sqlstate or CONNECTION_FAILURE
@@ -113,7 +130,7 @@ class Settler:
                     logger.warning("%s settlements wait for PostgreSQL: %s", len(group), said)
                     await anyio.sleep(RETRY_SECONDS)
                 return
-            answers = [Settlement(id=None, status=None, code=state, detail=error.diag.message_primary)]
+            refused = {0: Settlement(id=None, status=None, code=state, detail=error.diag.message_primary)}
         self._largest = min(self._largest * 2, MAX_GROUP)
-        for waiting, answer in zip(group, answers, strict=True):
-            waiting.answered(answer)
+        for index, waiting in enumerate(group):
+            waiting.answered(refused.get(index))

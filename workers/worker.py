@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -158,9 +158,11 @@ class Worker:
         now = time.monotonic()
         # Settlements that PostgreSQL does not take must not pile up, either.
         free = max(min(self.slots - self._busy, 2 * self.slots - len(self.attempts)), 0)
-        # No slot, nothing to ask for; but now and then PostgreSQL is told that we live.
+        # No slot, nothing to ask for. A claim for one costs nearly as much as one for hundreds: as long as jobs wait to
+        # be begun here, a few slots wait to be many. But now and then PostgreSQL is told that we live.
+        wanted = self.slots // 2 if self._waiting else 1
         rest = self._asked_at + LOOK_SECONDS - now
-        if rest > 0 and not free:
+        if rest > 0 and free < max(wanted, 1):
             self._more = True
             return rest
         self._asked_at = now
@@ -226,18 +228,21 @@ class Worker:
         wait for a provider have a task each, and a thousand tiny ones a few between them.
         """
         self._hand_awaited = False
-        began = time.monotonic()
-        # Not for long at a stretch: renewals and answers of PostgreSQL want their turn.
-        while self._waiting and time.monotonic() - began < STRETCH_SECONDS:
+        await self._runner.run(self._stretch(hands), self._ended)
+        self._call_hand(hands)
+
+    def _stretch(self, hands: TaskGroup) -> Iterator[Attempt]:
+        """Attempts to be run by one hand, not for long: renewals and answers of PostgreSQL want their turn."""
+        until = time.monotonic() + STRETCH_SECONDS
+        while self._waiting and (now := time.monotonic()) < until:
             attempt = self._waiting.popleft()
             self._call_hand(hands)
-            attempt.started = time.monotonic()
+            attempt.started = now
             try:
-                await self._runner.run(attempt, self._ended)
+                yield attempt
             finally:
                 self._busy -= 1
                 self._look_for_more()
-        self._call_hand(hands)
 
     def _look_for_more(self) -> None:
         if self._more or self.draining:

@@ -94,19 +94,22 @@ class WorkQueries(Queries):
         # The input stays a text: one that Python cannot parse must not cost its neighbours.
         return [Job(*job) for _, *job in rows if job[0] is not None], rows[0][0]
 
-    async def settle_jobs(self, settlements: Sequence[str], instance_id: UUID | None = None) -> list[Settlement]:
-        """What became of each settlement, given as JSON text as `aiserv.settle_jobs` describes it, in order.
+    async def settle_jobs(self, settlements: Sequence[str], instance_id: UUID | None = None) -> dict[int, Settlement]:
+        """The settlements that were refused, by their index: as a rule none.
 
-        With `instance_id` only leases of that start of a worker are settled.
+        They are given as JSON text as `aiserv.settle_jobs` describes it. With `instance_id` only leases of that start
+        of a worker are settled.
         """
         rows = await self._rows(
             """
-            select settled.id, settled.status, settled.code, settled.detail
-            from aiserv.settle_jobs(settlements => %(settlements)s::json, instance_id => %(instance_id)s) as settled
+            select settled.number, settled.id, settled.status, settled.code, settled.detail
+            from aiserv.settle_jobs(settlements => %(settlements)s::json, instance_id => %(instance_id)s)
+                with ordinality as settled(id, status, code, detail, hint, number)
+            where settled.code is not null
             """,
             {"settlements": f"[{','.join(settlements)}]", "instance_id": instance_id},
         )
-        return [Settlement(*row) for row in rows]
+        return {number - 1: Settlement(*refused) for number, *refused in rows}
 
     async def give_back(
         self,

@@ -13,6 +13,8 @@ as $$
 declare
     completed bigint[];
 begin
+    -- In one statement out of the place and into the outcome: there is nothing for _guard_outcome to look up.
+    perform set_config('aiserv.moving', 'yes', true);
     -- The lease row is the right to settle: whoever deletes it holds the attempt. In order of id, as every lock;
     -- of two results for one attempt the first counts. `between`, where = is meant: a lease table that was vacuumed while
     -- it was empty is planned as one row, to be read from end to end with all that is dead, and compared with each item.
@@ -51,6 +53,7 @@ begin
         returning held.position
     )
     select coalesce(array_agg(done.position), '{}') into completed from done;
+    perform set_config('aiserv.moving', '', true);
     return completed;
 end;
 $$;

@@ -4,6 +4,8 @@ create or replace function aiserv._hold(
     max_jobs    integer,
     depth       integer,
     out places  tid[],
+    out job_ids uuid[],
+    out sizes   integer[],
     out is_last boolean
 )
 language plpgsql
@@ -14,8 +16,10 @@ declare
 begin
     if cardinality(_hold.lanes) = 1 then
         -- The usual case: with one owner there are no turns, and what other claims hold is skipped on the way.
-        _hold.places := array(
-            select ready.ctid
+        select array_agg(held.ctid), array_agg(held.job_id), array_agg(held.input_bytes), count(*) < _hold.max_jobs
+        into _hold.places, _hold.job_ids, _hold.sizes, _hold.is_last
+        from (
+            select ready.ctid, ready.job_id, ready.input_bytes
             from aiserv.ready as ready
             where ready.model_profile = lane.model_profile
               and ready.task_type = lane.task_type
@@ -25,8 +29,7 @@ begin
             order by ready.run_at, ready.job_id
             limit _hold.max_jobs
             for update skip locked
-        );
-        _hold.is_last := cardinality(_hold.places) < _hold.max_jobs;
+        ) as held;
         return;
     end if;
 
@@ -35,7 +38,7 @@ begin
     ),
     -- In the order of turns and no more than are wanted: another claim must not miss what this one locks and leaves.
     held as materialized (
-        select ready.ctid as place, line.turn
+        select ready.ctid as place, ready.job_id, ready.input_bytes, line.turn
         from line
         join aiserv.ready as ready on ready.ctid = line.place
         order by line.turn
@@ -43,13 +46,14 @@ begin
         for update of ready skip locked
     )
     select
-        coalesce(array_agg(held.place order by held.turn), '{}'),
+        array_agg(held.place order by held.turn), array_agg(held.job_id order by held.turn),
+        array_agg(held.input_bytes order by held.turn),
         count(*) < _hold.max_jobs and not exists (select from line where line.is_cut)
-    into _hold.places, _hold.is_last
+    into _hold.places, _hold.job_ids, _hold.sizes, _hold.is_last
     from held;
 end;
 $$;
 
 comment on function aiserv._hold is
-'Lock up to max_jobs ready jobs of these lanes, in the order of claims. is_last says that the lanes hold nothing else; otherwise
-what is left may lie deeper than other claims hold.';
+'Lock up to max_jobs ready jobs of these lanes, in the order of claims, and say where they lie and how large their inputs are; null
+for none. is_last says that the lanes hold nothing else; otherwise what is left may lie deeper than other claims hold.';

@@ -19,7 +19,7 @@ declare
     begun  jsonb := _take.cursor -> 'lanes';
     lanes  aiserv._lane[];
     held   record;
-    leased record;
+    fit    bigint;
 begin
     lanes := array(
         select (
@@ -45,13 +45,21 @@ begin
 
     _take.pages := aiserv._ready_pages();
     held := aiserv._hold(lanes, _take.level, _take.max_jobs, _take.depth);
-    _take.is_last := held.is_last;
     _take.pages := aiserv._ready_pages() - _take.pages;
+    _take.is_last := held.is_last;
 
-    leased := aiserv._lease(held.places, _take.max_bytes, claimer);
-    _take.job_ids := leased.job_ids;
-    _take.bytes := leased.bytes;
-    if cardinality(lanes) > 1 and _take.job_ids <> '{}' then
+    -- Those with less than max_bytes before them.
+    select coalesce(max(item.number), 0), coalesce(max(item.bytes_so_far), 0) into fit, _take.bytes
+    from (
+        select size.number, size.bytes, sum(size.bytes) over (order by size.number) as bytes_so_far
+        from unnest(held.sizes) with ordinality as size(bytes, number)
+    ) as item
+    where item.bytes_so_far - item.bytes < _take.max_bytes;
+    _take.job_ids := coalesce(held.job_ids[:fit], '{}');
+    if fit > 0 then
+        perform aiserv._lease(held.places[:fit], claimer);
+    end if;
+    if cardinality(lanes) > 1 and fit > 0 then
         perform aiserv._remember_turns(_take.job_ids);
     end if;
 end;

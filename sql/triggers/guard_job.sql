@@ -19,14 +19,15 @@ $$;
 
 comment on function aiserv._guard_job is 'Refuse changes that no transition makes, also by hand. Fires only where its triggers'' conditions hold.';
 
+-- After the change, which is the same to whoever is refused: before it, each row would be locked first, and that be written to WAL.
 create or replace trigger _100_guard_finished
-before update on aiserv.job
+after update on aiserv.job
 for each row
 when (new.attempt < old.attempt or old.outcome is not null and not (old.outcome = 'failed' and new.outcome is null))
 execute function aiserv._guard_job();
 
 create or replace trigger _110_guard_request
-before update of
+after update of
     id, owner_service, owner_ref, task_type, model_profile, priority, input, input_bytes, metadata, max_attempts,
     timeout_seconds, idempotency_key, batch_id, traceparent, created_at
 on aiserv.job

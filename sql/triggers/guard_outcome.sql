@@ -36,4 +36,5 @@ create or replace trigger _100_guard_outcome
 after update on aiserv.job
 referencing new table as moved
 for each statement
+when (current_setting('aiserv.moving', true) is distinct from 'yes')
 execute function aiserv._guard_outcome();

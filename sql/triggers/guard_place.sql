@@ -54,4 +54,5 @@ create or replace trigger _100_guard_place
 after insert on aiserv.lease
 referencing new table as moved
 for each statement
+when (current_setting('aiserv.moving', true) is distinct from 'yes')
 execute function aiserv._guard_place();
