@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from enum import IntEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
 
@@ -291,6 +290,8 @@ def _run(process: "Callable[[anyio.Event], Awaitable[None]]") -> None:
     """Run a process until it ends by itself or a signal stops it; a second signal ends it at once."""
     import anyio  # noqa: PLC0415
 
+    from aiserv import event_loop  # noqa: PLC0415
+
     async def stop_on_signal(stop: anyio.Event, *, task_status: "TaskStatus[None]") -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             task_status.started()
@@ -307,7 +308,7 @@ def _run(process: "Callable[[anyio.Event], Awaitable[None]]") -> None:
             tasks.cancel_scope.cancel()
 
     try:
-        anyio.run(run, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+        event_loop.run(run)
     except Exception as error:
         for cause in _causes(error):
             _fail_as_expected(cause)

@@ -14,12 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from importlib.util import find_spec
+from functools import partial
 from typing import Any
 
 import anyio
 from anyio.abc import TaskStatus
 
+from aiserv import event_loop
 from aiserv.api.process import serve
 from aiserv.database import Database
 from aiserv.logs import configure
@@ -105,7 +106,7 @@ def main() -> None:
         await run_worker(no_op(given.model_profile, Reports(given.every)), settings, stop, task_status=task_status)
 
     process = server if given.what == "server" else worker
-    anyio.run(run, process, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+    event_loop.run(partial(run, process))
 
 
 if __name__ == "__main__":

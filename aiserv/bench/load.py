@@ -1,20 +1,25 @@
-"""Load over HTTP by a client that costs little, so that the server is what is measured.
+"""Load over HTTP by clients that cost little, so that the server is what is measured.
 
-asyncio's protocols and not anyio: on two cores a slower client would be part of every figure.
+asyncio's protocols and not anyio, and bare sockets where nothing else goes on: on two cores a slower client would be
+part of every figure.
 """
 
 import asyncio
 import itertools
 import math
 import random
+import selectors
+import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 HEAD_END: Final = b"\r\n\r\n"
 LENGTH: Final = b"\r\ncontent-length:"
 OK: Final = range(200, 300)
+RECEIVED_BYTES: Final = 256 * 1024
 
 
 class LoadError(Exception):
@@ -66,24 +71,30 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        self._received = received = self._received + data if self._received else data
-        end = received.find(HEAD_END)
-        if end < 0:
-            return
-        head = received[:end].lower()
-        at = head.find(LENGTH)
-        length = int(head[at + len(LENGTH) :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-        body = end + len(HEAD_END)
-        if len(received) < body + length:
+        self._received += data
+        answer = _answer(self._received)
+        if answer is None:
             return
         self._received = b""
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result((int(head[9:12]), received[body : body + length]))
+            self._answer.set_result(answer)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(LoadError("the server closed the connection"))
+
+
+def _answer(received: bytes) -> tuple[int, bytes] | None:
+    """The status and the body, once they are there."""
+    end = received.find(HEAD_END)
+    if end < 0:
+        return None
+    head = received[:end].lower()
+    at = head.find(LENGTH)
+    length = int(head[at + len(LENGTH) :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+    body = end + len(HEAD_END)
+    return (int(head[9:12]), received[body : body + length]) if len(received) >= body + length else None
 
 
 def request(method: str, path: str, body: bytes = b"", *, token: str | None = None) -> bytes:
@@ -93,35 +104,63 @@ def request(method: str, path: str, body: bytes = b"", *, token: str | None = No
     return f"{method} {path} HTTP/1.1\r\nHost: bench\r\n{authorization}{content}\r\n".encode() + body
 
 
-async def closed_loop(
+class _Client:
+    """A connection of a closed loop; it blocks."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        # As asyncio does: the end of a long request must not wait until the rest is acknowledged.
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connected
+        self.asked_at = 0.0
+        self._received = b""
+
+    def ask(self, request: bytes) -> None:
+        self.asked_at = time.monotonic()
+        self._received = b""
+        self.socket.sendall(request)
+
+    def is_answered(self) -> bool:
+        """Take what has come, and say whether that is all of the answer. Raises LoadError for any but 2xx."""
+        data = self.socket.recv(RECEIVED_BYTES)
+        if not data:
+            raise LoadError("the server closed the connection")
+        self._received += data
+        answer = _answer(self._received)
+        if answer and answer[0] not in OK:
+            raise LoadError(f"HTTP {answer[0]}: {answer[1].decode(errors='replace')}")
+        return answer is not None
+
+
+def closed_loop(
     port: int, requests: Sequence[bytes], *, connections: int, seconds: float, most: int | None = None
 ) -> Load:
-    """Load by so many connections, each sending its next request when the last one is answered, `most` in all.
+    """Load by so many connections, each sending the next request when its last one is answered, `most` in all.
 
+    It blocks: no loop, no future and no task stands between a socket and its next request.
     Raises LoadError for any answer but 2xx.
     """
     load = Load()
-    clients = [await HttpConnection.open(port) for _ in range(connections)]
-    begin = time.monotonic()
-    deadline = begin + seconds
-
-    left = itertools.repeat(None) if most is None else itertools.repeat(None, most)
-
-    async def send(client: HttpConnection, number: int) -> None:
-        now = time.monotonic()
-        while now < deadline and next(left, False) is None:
-            status, answer = await client.ask(requests[number % len(requests)])
-            if status not in OK:
-                raise LoadError(f"HTTP {status}: {answer.decode(errors='replace')}")
-            before, now = now, time.monotonic()
-            load.latencies.append(now - before)
-            number += 1
-
-    try:
-        await asyncio.gather(*(send(client, number) for number, client in enumerate(clients)))
-    finally:
-        for client in clients:
-            client.close()
+    left = itertools.islice(itertools.cycle(requests), most)
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        addresses = [("127.0.0.1", port)] * connections
+        clients = [_Client(stack.enter_context(socket.create_connection(address))) for address in addresses]
+        begin = time.monotonic()
+        for client, content in zip(clients, left, strict=False):
+            selector.register(client.socket, selectors.EVENT_READ, client)
+            client.ask(content)
+        while selector.get_map():
+            for key, _ in selector.select():
+                client = key.data
+                if not client.is_answered():
+                    continue
+                now = time.monotonic()
+                load.latencies.append(now - client.asked_at)
+                following = next(left, None) if now < begin + seconds else None
+                if following:
+                    client.ask(following)
+                else:
+                    selector.unregister(client.socket)
     load.seconds = time.monotonic() - begin
     return load
 

@@ -153,11 +153,9 @@ class _Bench:
         """Jobs a second, for the seconds of a part or until there are as many jobs as there may be."""
         content = request("POST", path, json.dumps(body).encode(), token=self._token)
         most = self._options.jobs // jobs
-        load = asyncio.run(
-            closed_loop(
-                self._port, [content], connections=min(connections, most), seconds=self._options.seconds, most=most,
-            )
-        )  # fmt: skip
+        load = closed_loop(
+            self._port, [content], connections=min(connections, most), seconds=self._options.seconds, most=most
+        )
         self._created += len(load.latencies) * jobs
         return load.rate * jobs
 

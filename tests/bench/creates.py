@@ -55,9 +55,7 @@ def open_http(bench: Bench, needed: frozenset[str]) -> Iterator[Mapping[str, Mea
 
         def post(name: str, child: Child, content: bytes, connections: int, jobs: int) -> Measure:
             def measured() -> Figures:
-                load = asyncio.run(
-                    closed_loop(child.port, [content], connections=connections, seconds=bench.sizes.seconds)
-                )
+                load = closed_loop(child.port, [content], connections=connections, seconds=bench.sizes.seconds)
                 return {name: load.rate * jobs}
 
             return emptied(measured)

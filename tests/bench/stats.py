@@ -1,6 +1,5 @@
 """Row 14: GET /stats at any size of the table."""
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -28,7 +27,7 @@ def open_stats(bench: Bench, _needed: frozenset[str]) -> Iterator[Mapping[str, M
             ports[name] = stack.enter_context(server(bench, url)).port
 
         def measure(name: str) -> Figures:
-            load = asyncio.run(closed_loop(ports[name], [STATS], connections=1, seconds=min(bench.sizes.seconds, 1.0)))
+            load = closed_loop(ports[name], [STATS], connections=1, seconds=min(bench.sizes.seconds, 1.0))
             return {f"stats_{name}": median(load.latencies)}
 
         yield {name: partial(measure, name) for name in ports}
