@@ -7,10 +7,10 @@ character for character, and renders it on the way out.
 
 import json
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from aiserv.fields import (
@@ -86,11 +86,12 @@ class NewJob(Request):
     idempotency_key: Name | None = None
     traceparent: Traceparent | None = None
 
-    @model_validator(mode="after")
-    def _one_time(self) -> Self:
-        if self.run_at is not None and self.delay is not None:
+    @field_validator("delay")
+    @classmethod
+    def _one_time(cls, delay: timedelta | None, given: ValidationInfo) -> timedelta | None:
+        if delay is not None and given.data.get("run_at") is not None:
             raise PydanticCustomError("delay", "give run_at or delay, not both")
-        return self
+        return delay
 
 
 class CreateJob(NewJob):

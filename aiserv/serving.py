@@ -242,7 +242,7 @@ class _RequestHandler(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         # What aiohttp refuses before the middlewares, as an expectation that nobody can meet.
-        if isinstance(resp, HTTPException):
+        if resp.status >= 400 and isinstance(resp, HTTPException):  # noqa: PLR2004 - errors
             resp = problem_response(Problem("invalid_request", resp.text or resp.reason), request)
         if self.is_body_held:
             # Nothing to read away for; and whether the body follows all the same, nobody knows.

@@ -43,12 +43,11 @@ async def create_jobs(request: web.Request) -> web.Response:
     batch = await read_batch(request)
     with_jobs = batch.query.returned is None and len(batch.kinds) <= MAX_JOBS_SHOWN
     database = request.app[DATABASE]
-    batch_id = await database.new_id()
     if not with_jobs and key is None and not batch.has_keys:
-        ids = await database.create_batch(batch.text, batch.times, batch_id)
+        batch_id, ids = await database.create_batch(batch.text, batch.times)
         count_transitions(request, batch.kinds)
         return json_response(ids_json(batch_id, ids, created=len(ids)), status=201)
-    jobs = await database.create_jobs(batch.text, batch.times, batch_id, key, with_jobs=with_jobs)
+    batch_id, jobs = await database.create_jobs(batch.text, batch.times, key, with_jobs=with_jobs)
     # The key of a batch belongs to the owner of its first job.
     known = await database.batch_with_key(batch.owners[0], key) if key else None
     if known in {None, batch_id}:

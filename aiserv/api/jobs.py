@@ -42,13 +42,14 @@ JOB_LINKS: Final = dict.fromkeys(
 )
 async def create_job(request: web.Request) -> web.Response:
     """Store a job; with a known idempotency key answer the job it made before."""
+    app = request.app
     body, job = await parse(CreateJob, request)
     job = with_headers(job, request)
     wait, applied = patience(request)
-    shown, new = await request.app[CREATES].create_job(body, job)
-    request.app[METRICS].transition("create", job.task_type, job.model_profile, int(new))
+    shown, new = await app[CREATES].create_job(body, job)
+    app[METRICS].transition("create", job.task_type, job.model_profile, int(new))
     if wait:
-        shown = await request.app[FINISHED].wait_for(shown.id, wait)
+        shown = await app[FINISHED].wait_for(shown.id, wait)
     replayed = {} if new else {"Idempotency-Replayed": "true"}
     return job_response(shown, status=201 if new else 200, headers={**location(shown.id), **replayed, **applied})
 

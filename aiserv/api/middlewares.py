@@ -105,8 +105,7 @@ def _check_target(request: web.Request) -> None:
 
 def _compress(request: web.Request, response: web.StreamResponse) -> None:
     """Compress what is worth it, for clients that take gzip; its ETag says so, as the bytes differ."""
-    is_worth_it = isinstance(response, web.Response) and (response.content_length or 0) >= LEAST_BYTES
-    if is_worth_it and "Content-Encoding" not in response.headers:
+    if (response.content_length or 0) >= LEAST_BYTES and "Content-Encoding" not in response.headers:
         response.headers["Vary"] = "Accept-Encoding"
         if _takes_gzip(request):
             response.enable_compression(web.ContentCoding.gzip)
@@ -116,8 +115,10 @@ def _compress(request: web.Request, response: web.StreamResponse) -> None:
 
 def _takes_gzip(request: web.Request) -> bool:
     """https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3."""
+    if "Accept-Encoding" not in request.headers:
+        return False
     weights = {}
-    for part in ",".join(request.headers.getall("Accept-Encoding", [])).split(","):
+    for part in ",".join(request.headers.getall("Accept-Encoding")).split(","):
         coding, _, weight = part.replace(" ", "").lower().partition(";q=")
         weights[coding] = weight
     return not re.fullmatch(r"0(\.0*)?", weights.get("gzip", weights.get("*", "0")))

@@ -1,7 +1,7 @@
 """What a request says: ids in its path, its query, its body as a checked model beside the text it came as."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -91,8 +91,10 @@ async def read_bytes(request: web.Request) -> bytes:
     if (request.content_length or 0) > limit:
         raise web.HTTPRequestEntityTooLarge(limit)
     await ask_for_body(request)
-    # Most bodies came together with their heads: a deadline would cost more than they do.
-    body = await request.read() if request.content.is_eof() else await _arriving(request)
+    # Most bodies came together with their heads: a deadline and a loop over pieces would cost more than they do.
+    body = request.content.read_nowait() if request.content.is_eof() else await _arriving(request)
+    if len(body) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit)
     return await anyio.to_thread.run_sync(gunzip, body, limit) if encoding == "gzip" else body
 
 
@@ -177,14 +179,21 @@ def _of_query(error: dict[str, Any]) -> dict[str, Any]:
     return {"field": error["field"].partition("[")[0], "message": message}
 
 
-def error_list(errors: Iterable[ErrorDetails], index: int | None = None) -> list[dict[str, Any]]:
-    """The errors of a validation as {"field", "message"}, and "index" for an item of a batch."""
-    position = {} if index is None else {"index": index}
-    return [{**position, "field": _field(error) or error["type"], "message": _message(error)} for error in errors]
+def error_list(errors: Iterable[ErrorDetails]) -> list[dict[str, Any]]:
+    """The errors of a validation as {"field", "message"}."""
+    return [{"field": _field(error["loc"]), "message": _message(error)} for error in errors]
 
 
-def _field(error: ErrorDetails) -> str:
-    parts = [part for part in error["loc"] if part not in TAGS]
+def item_error_list(errors: Iterable[ErrorDetails], begin: int) -> list[dict[str, Any]]:
+    """The errors of the validation of a list as {"index", "field", "message"}; its first item is number `begin`."""
+    return [
+        {"index": begin + int(error["loc"][0]), "field": _field(error["loc"][1:]), "message": _message(error)}
+        for error in errors
+    ]
+
+
+def _field(location: Sequence[int | str]) -> str:
+    parts = [part for part in location if part not in TAGS]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)[1:]
 
 

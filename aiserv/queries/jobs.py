@@ -105,49 +105,46 @@ class JobQueries(Queries):
         self,
         body: str,
         times: list[str | None] | None,
-        batch_id: UUID,
         idempotency_key: str | None,
         *,
         with_jobs: bool,
-    ) -> list[BatchedJob]:
-        """The jobs of a batch in input order: id, the job if it is wanted, and the batch that made it.
+    ) -> tuple[UUID, list[BatchedJob]]:
+        """The id of a new batch, and its jobs in input order: id, the job if it is wanted, and the batch that made it.
 
         `body` is the text of a request: `jobs`, over `defaults`, over the fields beside them. `times` has for some jobs
-        a JSON object that replaces their `run_at` and `delay`. The batch is another one than `batch_id` if the key made
-        one before.
+        a JSON object that replaces their `run_at` and `delay`. If the key made a batch before, the jobs are those of
+        that one.
         """
-        return await self._rows(
+        rows = await self._rows(
             f"""
-            select job.id, case when %(with_jobs)s then aiserv.job_json(job)::text end, job.batch_id
-            from {_TIMED_BATCH if times else _BATCH} {_SHARED}
-            cross join lateral aiserv.create_jobs(
+            with batch as materialized (select aiserv.new_id() as id)
+            select batch.id, job.id, case when %(with_jobs)s then aiserv.job_json(job)::text end, job.batch_id
+            from batch cross join {_TIMED_BATCH if times else _BATCH} {_SHARED}
+            -- Of a batch that its key finds again, retention may have left nothing.
+            left join lateral aiserv.create_jobs(
                 jobs            => request.jobs,
                 defaults        => shared.defaults,
-                batch_id        => %(batch_id)s,
+                batch_id        => batch.id,
                 idempotency_key => %(idempotency_key)s
-            ) as job
+            ) as job on true
             """,  # noqa: S608 - literals
-            {
-                "body": body,
-                "times": times,
-                "batch_id": batch_id,
-                "idempotency_key": idempotency_key,
-                "with_jobs": with_jobs,
-            },
+            {"body": body, "times": times, "idempotency_key": idempotency_key, "with_jobs": with_jobs},
         )
+        return rows[0][0], [(job_id, job, made_by) for _, job_id, job, made_by in rows if job_id is not None]
 
-    async def create_batch(self, body: str, times: list[str | None] | None, batch_id: UUID) -> list[str]:
-        """The ids of the jobs of a batch in which nothing has a key; the rest as `create_jobs`."""
-        ids = await self._text(
+    async def create_batch(self, body: str, times: list[str | None] | None) -> tuple[UUID, list[str]]:
+        """The id of a new batch in which nothing has a key, and the ids of its jobs; the rest as `create_jobs`."""
+        batch_id, ids = await self._row(
             f"""
-            select array_to_string(aiserv.create_batch(
-                jobs => request.jobs, defaults => shared.defaults, batch_id => %(batch_id)s
+            with batch as materialized (select aiserv.new_id() as id)
+            select batch.id, array_to_string(aiserv.create_batch(
+                jobs => request.jobs, defaults => shared.defaults, batch_id => batch.id
             ), ' ')
-            from {_TIMED_BATCH if times else _BATCH} {_SHARED}
+            from batch cross join {_TIMED_BATCH if times else _BATCH} {_SHARED}
             """,  # noqa: S608 - literals
-            {"body": body, "times": times, "batch_id": batch_id},
+            {"body": body, "times": times},
         )
-        return ids.split(" ")
+        return batch_id, ids.split(" ")
 
     async def batch_with_key(self, owner_service: str, idempotency_key: str) -> UUID | None:
         """The batch that this key made."""
@@ -156,9 +153,6 @@ class JobQueries(Queries):
             {"owner": owner_service, "key": idempotency_key},
         )
         return row[0]  # type: ignore[no-any-return]  # a uuid column
-
-    async def new_id(self) -> UUID:
-        return (await self._row("select aiserv.new_id()"))[0]  # type: ignore[no-any-return]  # a uuid column
 
     async def get_job(self, job_id: UUID) -> ShownJob:
         return await self._job("aiserv.get_job(job_id => %(job_id)s)", {"job_id": job_id})

@@ -131,6 +131,17 @@ async def test_one_bad_item_refuses_all_and_each_bad_one_is_listed(api: Api) -> 
     assert (await api.get("jobs")).json["jobs"] == []
 
 
+async def test_a_bad_item_far_behind_others_is_named_by_its_place(api: Api) -> None:
+    jobs: list[JsonValue] = [*[{}] * 1000, {"priority": 101}, *[{}] * 1500, 7]
+
+    answer = await api.post("jobs/batch", {**CHAT, "jobs": jobs})
+
+    assert answer.problem["errors"] == [
+        {"index": 1000, "field": "priority", "message": "must be less than or equal to 100"},
+        {"index": 2501, "field": "", "message": "must be an object"},
+    ]
+
+
 async def test_the_first_hundred_errors_are_listed_and_the_rest_counted(api: Api) -> None:
     answer = await api.post("jobs/batch", {**CHAT, "jobs": [{"priority": 101}] * 150})
 

@@ -209,6 +209,7 @@ async def test_a_header_that_is_no_trace_is_ignored(api: Api) -> None:
         ({"delay": 1e400}, "delay", "must be a duration like 300ms, 2s, 5m or 1h30m, or a number of seconds"),
         ({"delay": "8785h"}, "delay", "must be from 0s to 8784h"),
         ({"delay": 1, "run_at": "2031-01-02T03:04:05Z"}, "delay", "give run_at or delay, not both"),
+        ({"delay": 0, "run_at": "2031-01-02T03:04:05Z"}, "delay", "give run_at or delay, not both"),
         ({"idempotency_key": ""}, "idempotency_key", "must not be empty"),
         ({"traceparent": "x"}, "traceparent", "must be a W3C trace context"),
         ({"modle_profile": "x"}, "modle_profile", "unknown field"),
