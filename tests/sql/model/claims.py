@@ -78,10 +78,10 @@ class Claims(Keeps):
             waiting = [job for job in self.living("ready") if job.queue in rooms and wanted.is_for(job)]
             if not waiting:
                 break
-            # Lanes are looked for among the jobs of all owners, but of one owner they are known without a look.
             level = max(job.row["priority"] for job in waiting)
             number = min([max_jobs - len(claimed), *(room for room in rooms.values() if room is not None)])
             waiting = [job for job in waiting if job.row["priority"] == level]
+            # Lanes are those of the jobs there are; for one owner alone each queue is one, whatever it holds.
             lanes = len(rooms) if wanted.owner else len({(job.queue, job.row["owner_service"]) for job in waiting})
             taken = self._in_turns(waiting, number, has_turns=lanes > 1)
             moment = Moment()
