@@ -93,7 +93,7 @@ def test_a_failure_twice_counts_once(db: Db) -> None:
 def test_the_holder_is_heard_though_another_worker_names_the_same_job_before_it(db: Db) -> None:
     job = claimed(db)
     by_another, by_its_holder, by_anyone = (
-        {"id": job["id"], "worker_id": "worker-2", "result": "no"},
+        {"id": job["id"], "worker_id": "worker-0", "result": "no"},
         {"id": job["id"], "worker_id": "worker-1", "result": "yes"},
         {"id": job["id"], "result": "yes"},
     )
