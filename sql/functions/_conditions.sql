@@ -21,11 +21,7 @@ begin
             ('job.task_type = any($1.task_type)', filter.task_type is not null),
             ('job.model_profile = any($1.model_profile)', filter.model_profile is not null),
             ('job.error_category = any($1.error_category)', filter.error_category is not null),
-            (
-                'job.batch_id = any($1.batch_id) and job.id = any(array('
-                'select unnest(batch.job_ids) from aiserv.batch as batch where batch.id = any($1.batch_id)))',
-                filter.batch_id is not null
-            ),
+            ('job.batch_id = any($1.batch_id)', filter.batch_id is not null),
             ('job.created_at >= $1.created_after', filter.created_after is not null),
             ('job.created_at < $1.created_before', filter.created_before is not null),
             (

@@ -44,6 +44,18 @@ begin
     ) as arm(statuses, source)
     where case when filter.status is null then arm.source = '' else arm.statuses && filter.status end;
 
+    -- A batch knows its members: walked in their order and with any status, each is looked at once in all pages together.
+    if filter.batch_id is not null then
+        arms := format(
+            'select job.id from ('
+            'select distinct listed.id from aiserv.batch as batch cross join lateral unnest(batch.job_ids) as listed(id)'
+            ' where batch.id = any($1.batch_id) and ($2 is null or listed.id %s $2) order by listed.id %s'
+            ') as member join aiserv.jobs as job on job.id = member.id'
+            ' where ($1.status is null or job.status = any($1.status)) and %s order by job.id %s limit $3',
+            case direction when 'asc' then '>' else '<' end, direction, conditions, direction
+        );
+    end if;
+
     execute format('select array(select id from (%s) as job order by id %s limit $3)', arms, direction)
     into matching
     using filter, _matching_ids.after, _matching_ids.max_jobs;

@@ -21,7 +21,8 @@ security definer
 set search_path = ''
 as $$
 declare
-    filter aiserv._filter;
+    filter   aiserv._filter;
+    matching uuid[];
 begin
     if (list_jobs.max_jobs between 1 and 1001) is not true then
         raise exception using errcode = 'JV400', message = 'max_jobs: must be from 1 to 1001';
@@ -34,9 +35,11 @@ begin
         list_jobs.created_before
     )::aiserv._filter, '{pending,running,completed,failed,cancelled}');
 
+    -- Not in the query itself: the planner would call it, too, to guess how many there are.
+    matching := aiserv._matching_ids(filter, list_jobs.after, list_jobs.sort, list_jobs.max_jobs);
     return query
     select job.*
-    from unnest(aiserv._matching_ids(filter, list_jobs.after, list_jobs.sort, list_jobs.max_jobs)) with ordinality as listed(id, position)
+    from unnest(matching) with ordinality as listed(id, position)
     join aiserv.jobs as job on job.id = listed.id
     order by listed.position;
 end;

@@ -91,7 +91,7 @@ async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
 @pytest.mark.fault(
     "a batch is cancelled while eight workers claim",
     "one `POST` of 20,000 jobs (100,000 in a soak), then one cancel; the workers claim and complete over SQL",
-    "0 deadlocks, counters exact; cancel within 30 s; claims 100 ms in the middle",
+    "0 deadlocks, counters exact; cancel within 30 s for 20,000 each; claims 100 ms in the middle",
 )
 async def test_a_batch_is_cancelled_under_the_hands_of_eight_claimers(
     conninfo: str, connect: Connect, db: Db, measured: Measured
@@ -150,7 +150,7 @@ async def test_a_batch_is_cancelled_under_the_hands_of_eight_claimers(
     middle = sorted(took)[len(took) // 2]
     measured(f"created in {creating:.1f} s, cancelled in {cancelling:.1f} s; {len(completed):,} completed before")
     measured(f"{len(took)} claims, {middle * 1000:.0f} ms in the middle; 0 deadlocks")
-    assert cancelling <= 30
+    assert cancelling <= 30 * JOBS / 20_000
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -69,6 +70,41 @@ def test_numbers_and_pages_read_no_job_that_they_do_not_show(db: Db) -> None:
     for name, act in acts.items():
         # Tables that are small: of the second PostgreSQL knows by its size when an index is quicker.
         assert rows_scanned(db, act).keys() <= {"lease", "scheduled"}, name
+
+
+def test_pages_of_a_batch_look_at_each_member_once_whatever_its_status(db: Db) -> None:
+    db.execute("alter table aiserv.job set (autovacuum_enabled = off)")
+    created = create_many(db, [{}] * 3000 + [{"delay": 3600}] * 1000)
+    call(db, "cancel_jobs", id=[job["id"] for job in created[500:1500]])
+    claim(db, 200)
+    page = (
+        "select id from aiserv.list_jobs(batch_id => array['{}'::uuid], status => array['pending', 'running'],"
+        " sort => 'oldest', max_jobs => 100, after => '{}')"
+    )
+    listed, touched = [UUID(int=0)], 0
+
+    while found := db.execute((query := page.format(created[0]["batch_id"], listed[-1])).encode()).fetchall():
+        touched += pages(db, query)
+        listed += [row["id"] for row in found]
+
+    assert listed[1:] == sorted(job["id"] for job in [*created[:500], *created[1500:]])
+    # A member is looked at in four tables, and once more when it is shown, three pages each time; all of them for each
+    # page would be twenty times that.
+    assert touched < 4000 * 4 * 2 * 3
+
+
+def test_a_list_looks_for_its_jobs_once(db: Db) -> None:
+    """The planner calls a function in a query, too, to guess how many rows it returns."""
+    create_many(db, [{}] * 10)
+    db.execute("set track_functions = 'pl'")
+
+    with db.transaction():
+        call(db, "list_jobs")
+        calls = db.execute(
+            "select calls from pg_stat_xact_user_functions where schemaname = 'aiserv' and funcname = '_matching_ids'"
+        ).fetchall()
+
+    assert calls == [{"calls": 1}]
 
 
 def test_trouble_of_a_provider_makes_no_transition_read_a_table_from_end_to_end(db: Db) -> None:
