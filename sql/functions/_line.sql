@@ -22,10 +22,15 @@ begin
             max(recent.served_at) over (partition by lane.owner_service) as served_at,
             count(*) over (partition by lane.model_profile, lane.task_type, lane.owner_service) = reach as is_cut
         from unnest(_line.lanes) as lane
-        left join aiserv.turn as recent
-            on recent.model_profile = lane.model_profile
-            and recent.task_type = lane.task_type
-            and recent.owner_service = lane.owner_service
+        -- One by one: in a join each lane might be compared with every other.
+        left join lateral (
+            select turn.served_at
+            from aiserv.turn as turn
+            where turn.model_profile = lane.model_profile
+              and turn.task_type = lane.task_type
+              and turn.owner_service = lane.owner_service
+            limit 1
+        ) as recent on true
         cross join lateral (
             select ready.ctid as place, ready.job_id, ready.run_at
             from aiserv.ready as ready

@@ -6,8 +6,9 @@ as $$
 declare
     moment timestamptz := clock_timestamp();
 begin
-    -- A microsecond for each place in the line: who came last in this claim comes last in the next.
-    with served as (
+    -- A microsecond for each place in the line: who came last in this claim comes last in the next. Owners are looked up by
+    -- their keys, one by one: in a join each might be compared with every other.
+    with served as materialized (
         select
             lease.model_profile, lease.task_type, lease.owner_service,
             moment + max(taken.position) * interval '1 microsecond' as served_at
@@ -17,29 +18,34 @@ begin
         group by lease.model_profile, lease.task_type, lease.owner_service
     ),
     -- A row that another claim holds is left alone: turns may be a little unfair, but never a queue for a lock.
-    free as (
-        select turn.model_profile, turn.task_type, turn.owner_service, served.served_at
+    free as materialized (
+        select spot.place, served.served_at
         from served
-        join aiserv.turn as turn using (model_profile, task_type, owner_service)
-        for update of turn skip locked
+        cross join lateral (
+            select turn.ctid as place
+            from aiserv.turn as turn
+            where turn.model_profile = served.model_profile
+              and turn.task_type = served.task_type
+              and turn.owner_service = served.owner_service
+            limit 1
+            for update skip locked
+        ) as spot
     ),
     known as (
-        update aiserv.turn as turn
-        set served_at = free.served_at
-        from free
-        where turn.model_profile = free.model_profile
-          and turn.task_type = free.task_type
-          and turn.owner_service = free.owner_service
+        update aiserv.turn as turn set served_at = free.served_at from free where turn.ctid = free.place
     )
     insert into aiserv.turn (model_profile, task_type, owner_service, served_at)
     select served.model_profile, served.task_type, served.owner_service, served.served_at
     from served
-    where not exists (
-        select from aiserv.turn as turn
+    left join lateral (
+        select true as is_known
+        from aiserv.turn as turn
         where turn.model_profile = served.model_profile
           and turn.task_type = served.task_type
           and turn.owner_service = served.owner_service
-    )
+        limit 1
+    ) as earlier on true
+    where earlier.is_known is null
     on conflict on constraint turn_pkey do nothing;
 end;
 $$;

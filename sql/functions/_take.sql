@@ -45,7 +45,8 @@ begin
 
     _take.pages := aiserv._ready_pages();
     held := aiserv._hold(lanes, _take.level, _take.max_jobs, _take.depth);
-    _take.pages := aiserv._ready_pages() - _take.pages;
+    -- The way to each lane takes a few, whoever holds what.
+    _take.pages := aiserv._ready_pages() - _take.pages - 4 * cardinality(lanes);
     _take.is_last := held.is_last;
 
     -- Those with less than max_bytes before them.
@@ -68,4 +69,4 @@ $$;
 comment on function aiserv._take is
 'Lease up to max_jobs ready jobs of one priority level from these queues to the claimer, no further one once their inputs have
 max_bytes. is_last says that the level holds nothing else; otherwise what is left may lie deeper than other claims hold, or before
-the cursor. pages is how many it took to find them.';
+the cursor. pages is how many it took to find them, but for the way to each lane.';
