@@ -79,7 +79,7 @@ class Worker:
         # Claimed, and not begun; executing or still to be begun. What is being settled needs no slot.
         self._waiting: deque[Attempt] = deque()
         self._busy = 0
-        self._hand_awaited = False
+        self._follower_called = False
         self._runner = Runner(
             self.execute,
             self.database,
@@ -123,8 +123,8 @@ class Worker:
             tasks.start_soon(self._lease_keeper.run)
             task_status.started()
             with self._abandoned:
-                async with anyio.create_task_group() as hands:
-                    await self._claim_until_draining(hands)
+                async with anyio.create_task_group() as followers:
+                    await self._claim_until_draining(followers)
                 while self.attempts:
                     # Executed, but not stored yet.
                     await self._wake.next.wait()
@@ -144,16 +144,16 @@ class Worker:
         """End at once, whatever is still to be settled."""
         self._abandoned.cancel()
 
-    async def _claim_until_draining(self, hands: TaskGroup) -> None:
+    async def _claim_until_draining(self, followers: TaskGroup) -> None:
         while not self.draining:
             # Before the claim, not after it: a job created in between must not be missed.
             woken = self._wake.next
-            pause = await self._claim_for_free_slots(hands)
+            pause = await self._claim_for_free_slots(followers)
             with anyio.move_on_after(pause):
                 await woken.wait()
             await self._looks()
 
-    async def _claim_for_free_slots(self, hands: TaskGroup) -> float:
+    async def _claim_for_free_slots(self, followers: TaskGroup) -> float:
         """Claim and start what came; returns how long to sleep if nobody wakes us."""
         now = time.monotonic()
         # Settlements that PostgreSQL does not take must not pile up, either.
@@ -173,7 +173,7 @@ class Worker:
             logger.warning("claim failed, trying again: %s", self.record.database_error(error))
             return min(max(self.poll_interval, ERROR_SECONDS), LOOK_SECONDS)
         self._looks.looked(found=bool(jobs))
-        self._start(jobs, hands)
+        self._start(jobs, followers)
         # One that came back short has seen all there was: what comes after it announces itself.
         self._more = len(jobs) == free
         if self._more:
@@ -197,7 +197,7 @@ class Worker:
         self.record.last_claim_at = datetime.now(UTC)
         return claimed
 
-    def _start(self, jobs: list[Job], hands: TaskGroup) -> None:
+    def _start(self, jobs: list[Job], followers: TaskGroup) -> None:
         held = {job_id for job_id, _ in self.attempts}
         if again := {job.id for job in jobs if job.id in held}:
             for earlier in self.attempts.values():
@@ -212,31 +212,31 @@ class Worker:
             self._busy += 1
             self.metrics.pickup(job.waited_seconds)
         self.metrics.transitions("claim", ((job.task_type, job.model_profile) for job in jobs))
-        self._call_hand(hands)
+        self._call_follower(followers)
         if jobs and self._cancel_heard:
             self._lease_keeper.look()
 
-    def _call_hand(self, hands: TaskGroup) -> None:
-        if self._waiting and not self._hand_awaited:
-            self._hand_awaited = True
-            hands.start_soon(self._work, hands)
+    def _call_follower(self, followers: TaskGroup) -> None:
+        if self._waiting and not self._follower_called:
+            self._follower_called = True
+            followers.start_soon(self._work, followers)
 
-    async def _work(self, hands: TaskGroup) -> None:
-        """Run one attempt after another.
+    async def _work(self, followers: TaskGroup) -> None:
+        """Run one attempt after another: the pattern Leader/Followers of Schmidt and others (2000).
 
-        While there are more, another hand stands ready, to take over as soon as this one waits for something: jobs that
+        While there are more, a follower stands ready, to lead as soon as this task waits for something: jobs that
         wait for a provider have a task each, and a thousand tiny ones a few between them.
         """
-        self._hand_awaited = False
-        await self._runner.run(self._stretch(hands), self._ended)
-        self._call_hand(hands)
+        self._follower_called = False
+        await self._runner.run(self._stretch(followers), self._ended)
+        self._call_follower(followers)
 
-    def _stretch(self, hands: TaskGroup) -> Iterator[Attempt]:
-        """Attempts to be run by one hand, not for long: renewals and answers of PostgreSQL want their turn."""
+    def _stretch(self, followers: TaskGroup) -> Iterator[Attempt]:
+        """Attempts to be run by one task, not for long: renewals and answers of PostgreSQL want their turn."""
         until = time.monotonic() + STRETCH_SECONDS
         while self._waiting and (now := time.monotonic()) < until:
             attempt = self._waiting.popleft()
-            self._call_hand(hands)
+            self._call_follower(followers)
             attempt.started = now
             try:
                 yield attempt

@@ -55,8 +55,8 @@ MUTANTS = [
     Mutant(
         "a worker takes its event after the look",
         "workers/worker.py",
-        "            woken = self._wake.next\n            pause = await self._claim_for_free_slots(hands)\n",
-        "            pause = await self._claim_for_free_slots(hands)\n            woken = self._wake.next\n",
+        "            woken = self._wake.next\n            pause = await self._claim_for_free_slots(followers)\n",
+        "            pause = await self._claim_for_free_slots(followers)\n            woken = self._wake.next\n",
         "tests/workers/test_worker.py::test_a_job_committed_between_looking_and_waiting_starts_at_once",
     ),
     Mutant(
