@@ -35,6 +35,8 @@ insert into aiserv.installed (file) values
 \ir views/workers.sql
 \ir views/stuck_jobs.sql
 
+\ir functions/merge_jobs.sql
+\ir functions/time_text.sql
 \ir functions/_answer.sql
 \ir functions/_backoff.sql
 \ir functions/_cancel.sql
@@ -44,15 +46,15 @@ insert into aiserv.installed (file) values
 \ir functions/_check_failure.sql
 \ir functions/_check_filter.sql
 \ir functions/_check_names.sql
-\ir functions/_check_new_jobs.sql
 \ir functions/_check_room.sql
-\ir functions/_check_room_each.sql
 \ir functions/_check_settlement.sql
 \ir functions/_claim.sql
+\ir functions/_complaint.sql
+\ir functions/_complaint_about.sql
 \ir functions/_complete.sql
 \ir functions/_completion_answer.sql
 \ir functions/_conditions.sql
-\ir functions/_create_jobs.sql
+\ir functions/_create_all.sql
 \ir functions/_cursor.sql
 \ir functions/_delete_jobs.sql
 \ir functions/_fail.sql
@@ -63,6 +65,8 @@ insert into aiserv.installed (file) values
 \ir functions/_groups.sql
 \ir functions/_hold.sql
 \ir functions/_hold_settings.sql
+\ir functions/_id_at.sql
+\ir functions/_is_field.sql
 \ir functions/_is_served.sql
 \ir functions/_is_storable.sql
 \ir functions/_lanes.sql
@@ -71,15 +75,9 @@ insert into aiserv.installed (file) values
 \ir functions/_lock_limits.sql
 \ir functions/_lowest_id.sql
 \ir functions/_matching_ids.sql
-\ir functions/_mismatch.sql
-\ir functions/_mismatches.sql
 \ir functions/_move_cursor.sql
-\ir functions/_new_ids.sql
-\ir functions/_new_jobs.sql
 \ir functions/_open_queues.sql
 \ir functions/_owners.sql
-\ir functions/_parse_each.sql
-\ir functions/_parse_new_job.sql
 \ir functions/_place.sql
 \ir functions/_promote.sql
 \ir functions/_provider_pause.sql
@@ -89,17 +87,17 @@ insert into aiserv.installed (file) values
 \ir functions/_read_settlements.sql
 \ir functions/_ready_pages.sql
 \ir functions/_record_shape.sql
+\ir functions/_refuse_mismatch.sql
 \ir functions/_remember_turns.sql
 \ir functions/_remember_unsuccessful.sql
 \ir functions/_requeue.sql
 \ir functions/_reserve_batch.sql
-\ir functions/_reserve_each.sql
-\ir functions/_reserve_keys.sql
-\ir functions/_reserve_keys_within.sql
+\ir functions/_reserve_jobs.sql
 \ir functions/_retry.sql
 \ir functions/_rights.sql
 \ir functions/_seconds_since.sql
 \ir functions/_send_probes.sql
+\ir functions/_sent_jobs.sql
 \ir functions/_services.sql
 \ir functions/_settings_key.sql
 \ir functions/_settle_failure.sql
@@ -111,7 +109,6 @@ insert into aiserv.installed (file) values
 \ir functions/_store_jobs.sql
 \ir functions/_take.sql
 \ir functions/_unprobed.sql
-\ir functions/_unsound.sql
 \ir functions/batch_with_key.sql
 \ir functions/cancel_job.sql
 \ir functions/cancel_jobs.sql
@@ -148,7 +145,6 @@ insert into aiserv.installed (file) values
 \ir functions/list_providers.sql
 \ir functions/list_queues.sql
 \ir functions/list_workers.sql
-\ir functions/merge_jobs.sql
 \ir functions/new_id.sql
 \ir functions/next_wake.sql
 \ir functions/pause_queue.sql
@@ -167,7 +163,6 @@ insert into aiserv.installed (file) values
 \ir functions/settle_jobs.sql
 \ir functions/stats.sql
 \ir functions/sweep.sql
-\ir functions/time_text.sql
 \ir functions/touch_worker.sql
 \ir functions/unfinished_in_batch.sql
 

@@ -1,7 +1,4 @@
-create or replace function aiserv._check_room(
-    owners text[],
-    let_in text[] default array[]::text[]
-)
+create or replace function aiserv._check_room(owners text[])
 returns void
 language plpgsql
 set search_path = ''
@@ -23,8 +20,6 @@ begin
                 from aiserv._counters as counter
                 union all
                 select lease.owner_service, -1, 0 from aiserv.lease as lease
-                union all
-                select item.owner_service, 1, 0 from unnest(_check_room.let_in) as item(owner_service)
                 union all
                 select item.owner_service, 0, 1 from unnest(_check_room.owners) as item(owner_service)
             ) as part
@@ -58,5 +53,5 @@ $$;
 
 comment on function aiserv._check_room is
 'Raise JQ429 when the new jobs of these owners, one name for each job, are more than aiserv.max_pending or
-aiserv.max_pending_per_owner lets wait beside those that wait already and those of let_in, which come with them.
+aiserv.max_pending_per_owner lets wait beside those that wait already.
 By the counters: creates that run at the same moment do not see each other.';

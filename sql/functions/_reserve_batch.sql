@@ -1,14 +1,15 @@
 create or replace function aiserv._reserve_batch(
     batch_id        uuid,
-    items           aiserv._new_job[],
+    jobs            json,
+    defaults        json,
     idempotency_key text
 )
-returns aiserv.batch
+returns uuid[]
 language plpgsql
 set search_path = ''
 as $$
 declare
-    key_owner   text := case when _reserve_batch.idempotency_key is not null then _reserve_batch.items[1].owner_service end;
+    key_owner   text;
     fingerprint uuid;
     known       aiserv.batch;
 begin
@@ -17,14 +18,13 @@ begin
     elsif _reserve_batch.idempotency_key is not null then
         -- What the items would have made: with their owners and keys, which the fingerprint of one leaves out.
         select
+            (array_agg((sent.item).owner_service order by sent.place))[1],
             md5(json_agg(
-                json_build_array(
-                    item.owner_service, item.idempotency_key, aiserv._fingerprint(_reserve_batch.items[item.ordinality])
-                )
-                order by item.ordinality
+                json_build_array((sent.item).owner_service, (sent.item).idempotency_key, aiserv._fingerprint(sent.item))
+                order by sent.place
             )::text)::uuid
-        into fingerprint
-        from unnest(_reserve_batch.items) with ordinality as item;
+        into key_owner, fingerprint
+        from aiserv._sent_jobs(_reserve_batch.jobs, _reserve_batch.defaults) as sent;
     end if;
 
     loop
@@ -55,9 +55,9 @@ begin
             detail = format('It made batch %s.', known.id),
             hint = 'Repeat the request with the body of the first time, or choose a new key.';
     end if;
-    return known;
+    return known.job_ids;
 end;
 $$;
 
 comment on function aiserv._reserve_batch is
-'The batch that the key made before, or a new one without jobs, which then holds key and id. Raises JV400 and JK422.';
+'The jobs of the batch that the key made before; none for a new batch, whose row then holds key and id. Raises JV400 and JK422.';

@@ -15,26 +15,50 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    batch aiserv.batch;
-    items aiserv._new_job[];
+    moment    timestamptz := clock_timestamp();
+    this      uuid        := coalesce(create_batch.batch_id, aiserv.new_id(moment));
+    members   uuid[];
+    reserved  record;
+    stored    record;
+    complaint text;
 begin
     if json_typeof(create_batch.jobs) is distinct from 'array' then
         raise exception using errcode = 'JV400', message = 'jobs: must be an array';
+    elsif json_typeof(create_batch.defaults) <> 'object' then
+        raise exception using errcode = 'JV400', message = 'defaults: must be an object';
     end if;
-    if json_array_length(create_batch.jobs) not between 1 and 100000 then
+
+    begin
+        members := aiserv._reserve_batch(this, create_batch.jobs, create_batch.defaults, create_batch.idempotency_key);
+        if members <> '{}' then
+            return members;
+        end if;
+        reserved := aiserv._reserve_jobs(create_batch.jobs, create_batch.defaults, moment);
+        stored := aiserv._store_jobs(create_batch.jobs, create_batch.defaults, this, moment, reserved.new_ids, false);
+        members := coalesce(reserved.job_ids, stored.ids, '{}');
+    exception
+        when data_exception or not_null_violation or check_violation then
+            complaint := aiserv._complaint_about(create_batch.jobs, create_batch.defaults);
+            if complaint is not null then
+                raise exception using errcode = 'JV400', message = complaint;
+            elsif create_batch.defaults is null then
+                raise;
+            end if;
+            -- What they share makes no sense, and each item has something else in its place.
+            return aiserv.create_batch(
+                (
+                    select json_agg(aiserv.merge_jobs(create_batch.defaults, part.value) order by part.place)
+                    from json_array_elements(create_batch.jobs) with ordinality as part(value, place)
+                ),
+                null, this, create_batch.idempotency_key
+            );
+    end;
+    -- Counted when they are there: to look through all of the JSON for it would cost more.
+    if cardinality(members) not between 1 and 100000 then
         raise exception using errcode = 'JV400', message = 'jobs: must have 1 to 100000 items';
     end if;
-
-    items := aiserv._new_jobs(create_batch.jobs, create_batch.defaults);
-    perform aiserv._check_new_jobs(items);
-
-    batch := aiserv._reserve_batch(coalesce(create_batch.batch_id, aiserv.new_id()), items, create_batch.idempotency_key);
-    if batch.job_ids = '{}' then
-        batch.job_ids := aiserv._create_jobs(items, batch.id);
-        update aiserv.batch as reserved set job_ids = batch.job_ids where reserved.id = batch.id;
-    end if;
-
-    return batch.job_ids;
+    update aiserv.batch as batch set job_ids = members where batch.id = this;
+    return members;
 end;
 $$;
 

@@ -13,39 +13,75 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    moment   timestamptz := clock_timestamp();
-    parsed   record;
-    fresh    uuid[];
-    reserved record;
+    -- What owners have been told for whose jobs there is no room.
+    full_up jsonb := jsonb_build_object();
+    item    record;
+    alone   record;
 begin
     if json_typeof(create_each.jobs) is distinct from 'array' then
         raise exception using errcode = 'JV400', message = 'jobs: must be an array';
     end if;
-    parsed := aiserv._parse_each(create_each.jobs);
-    fresh := aiserv._new_ids(moment, cardinality(parsed.items));
-    reserved := aiserv._reserve_each(parsed.items, fresh, create_each.patience, parsed.refused);
-    -- After the keys: what is there already needs no room.
-    if concat(current_setting('aiserv.max_pending', true), current_setting('aiserv.max_pending_per_owner', true)) <> '' then
-        reserved := aiserv._check_room_each(parsed.items, fresh, reserved.refused, reserved.job_ids);
-    end if;
-    perform aiserv._store_jobs(parsed.items, fresh, reserved.job_ids, null, moment);
+    begin
+        return query
+        select made.created, made.is_new, null, null, null, null
+        from aiserv._create_all(create_each.jobs, create_each.patience) as made;
+        return;
+    exception
+        when sqlstate 'JV400' or sqlstate 'JK422' or sqlstate 'JQ429' or data_exception or not_null_violation
+            or lock_not_available or deadlock_detected then
+            null;
+    end;
 
-    return query
-    select
-        shown::aiserv.jobs, reserved.job_ids[why.place] = fresh[why.place], coalesce(why.code, gone.code),
-        coalesce(why.message, gone.message), why.detail, coalesce(why.hint, gone.hint)
-    from unnest(reserved.refused) with ordinality as why(code, message, detail, hint, place)
-    left join aiserv.jobs as shown on shown.id = reserved.job_ids[why.place]
-    -- Its key was known a moment ago, and its job has been deleted since: now the key is free.
-    left join (values ('55P03', 'the job of its idempotency key has just been deleted', 'Create it again.')) as gone(code, message, hint)
-        on why.code is null and shown.id is null
-    order by why.place;
+    -- Not all together: one after the other, to find out which of them are refused.
+    for item in
+        select
+            json_build_array(part.value) as jobs,
+            case when part.value ->> 'idempotency_key' is null then part.value ->> 'owner_service' end as owner
+        from json_array_elements(create_each.jobs) with ordinality as part(value, place)
+        order by part.place
+    loop
+        created := null;
+        is_new := null;
+        code := null;
+        message := null;
+        detail := null;
+        hint := null;
+        begin
+            -- Where one of an owner found no room, no later one does.
+            if full_up ? item.owner then
+                raise exception using
+                    errcode = 'JQ429', message = full_up ->> item.owner, hint = 'Come again when some of them are claimed.';
+            end if;
+            select made.* into alone from aiserv._create_all(item.jobs, interval '1 ms') as made;
+            created := alone.created;
+            is_new := alone.is_new;
+        exception
+            when sqlstate 'JK422' or sqlstate 'JQ429' then
+                get stacked diagnostics
+                    code = returned_sqlstate, message = message_text, detail = pg_exception_detail, hint = pg_exception_hint;
+                detail := nullif(detail, '');
+            when lock_not_available or deadlock_detected then
+                code := '55P03';
+                message := 'another transaction holds its idempotency key';
+                hint := 'Create it alone, or with more patience.';
+            when data_exception or not_null_violation then
+                code := 'JV400';
+                message := regexp_replace(aiserv._complaint_about(item.jobs), '^jobs\[\d+\](\.|: )', '');
+                if message is null then
+                    raise;
+                end if;
+        end;
+        if code = 'JQ429' and item.owner is not null then
+            full_up := full_up || jsonb_build_object(item.owner, message);
+        end if;
+        return next;
+    end loop;
 end;
 $$;
 
 comment on function aiserv.create_each is
 'Store many jobs in one transaction, each for itself, and return in input order what became of each: the job as create_job
-returns it and whether it is new, or the code, message, detail and hint of its refusal. jobs is a JSON array of objects with the
-parameters of create_job. An item is refused with 55P03 when another transaction holds its idempotency key for longer than
-patience, or has just lost its job to retention: create it alone, or with more of it.
+returns it and whether it is new, or the code (JV400, JK422, JQ429), message, detail and hint of its refusal. jobs is a JSON array
+of objects with the parameters of create_job. An item is refused with 55P03 when another transaction holds its idempotency key
+for longer than patience: create it alone, or with more of it.
 Raises JV400 (jobs is no array).';

@@ -24,22 +24,29 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    item    aiserv._new_job;
-    job_ids uuid[];
-    created aiserv.jobs;
+    item      aiserv._new_job;
+    complaint text;
+    created   aiserv.jobs;
 begin
     item := (
         create_job.owner_service, create_job.owner_ref, create_job.task_type, create_job.model_profile, create_job.input,
         create_job.priority, create_job.run_at, create_job.delay, create_job.max_attempts, create_job.timeout_seconds,
         create_job.metadata, create_job.idempotency_key, create_job.traceparent
     );
-    perform aiserv._check_new_jobs(array[item]);
-    loop
-        job_ids := aiserv._create_jobs(array[item]);
-        select job.* into created from aiserv.jobs as job where job.id = job_ids[1];
-        -- Unless its key made a job that has been deleted since: now the key is free.
-        exit when found;
-    end loop;
+    begin
+        -- Not the default: what is given as null is no such thing.
+        if num_nulls(item.owner_ref, item.input, item.priority, item.max_attempts, item.metadata) > 0 then
+            raise data_exception;
+        end if;
+        select (made.created).* into created from aiserv._create_all(json_build_array(item)) as made;
+    exception
+        when data_exception or not_null_violation then
+            complaint := aiserv._complaint(item);
+            if complaint is null then
+                raise;
+            end if;
+            raise exception using errcode = 'JV400', message = complaint;
+    end;
     return created;
 end;
 $$;

@@ -27,7 +27,7 @@ begin
         select job.id, job.batch_id
         from aiserv.job as job
         where job.model_profile = delete_jobs.model_profile and job.outcome is not null
-        order by job.model_profile, job.task_type, job.id desc
+        order by job.model_profile, job.task_type, job.id
         limit delete_jobs.max_jobs
     ) as job;
     deleted := aiserv._delete_jobs(chosen);

@@ -5,8 +5,10 @@ volatile
 security definer
 set search_path = ''
 as $$
+declare
+    micros bigint := extract(epoch from new_id.at) * 1000000;
 begin
-    return (aiserv._new_ids(new_id.at, 1))[1];
+    return aiserv._id_at(micros);
 end;
 $$;
 

@@ -37,12 +37,8 @@ create table aiserv.job (
     error_category  text,
     error_message   text,
     constraint job_pkey primary key (id),
-    constraint job_has_an_owner check (char_length(owner_service) between 1 and 200),
-    constraint job_owner_ref_is_short check (char_length(owner_ref) <= 500),
-    constraint job_has_a_task_type check (char_length(task_type) between 1 and 200),
-    constraint job_has_a_model_profile check (char_length(model_profile) between 1 and 200),
-    constraint job_priority_is_within_100 check (priority between -100 and 100),
-    constraint job_max_attempts_is_1_to_100 check (max_attempts between 1 and 100),
+    -- What was asked is checked by _sent_jobs, on the only way in: PostgreSQL reads every check here anew for each statement
+    -- that writes, also those that end jobs.
     constraint job_outcome_is_final check (outcome in ('completed', 'failed', 'cancelled')),
     constraint job_finished_has_outcome check ((outcome is null) = (finished_at is null)),
     constraint job_completed_has_result check (outcome is distinct from 'completed' or result is not null),
@@ -54,9 +50,9 @@ create table aiserv.job (
     autovacuum_analyze_scale_factor = 0.02
 );
 
-create index job_by_owner on aiserv.job (owner_service, id desc);
-create index job_by_owner_ref on aiserv.job (owner_ref, id desc) where owner_ref <> '';
-create index job_by_queue on aiserv.job (model_profile, task_type, id desc);
+create index job_by_owner on aiserv.job (owner_service, id);
+create index job_by_owner_ref on aiserv.job (owner_ref, id) where owner_ref <> '';
+create index job_by_queue on aiserv.job (model_profile, task_type, id);
 
 comment on table aiserv.job is 'One row a job: what was asked, and what became of it. Read the view aiserv.jobs.';
 comment on column aiserv.job.first_claim_at is
@@ -178,6 +174,9 @@ create table aiserv.batch (
     constraint batch_key_has_owner_and_fingerprint check (num_nonnulls(owner_service, idempotency_key, fingerprint) in (0, 3))
 );
 
+-- Ids hardly compress, and to try takes longer than to write them.
+alter table aiserv.batch alter column job_ids set storage external;
+
 create index batch_by_age on aiserv.batch (created_at);
 
 comment on table aiserv.batch is 'The jobs of a batch in input order, those included that an idempotency key found already there.';
@@ -200,12 +199,65 @@ create type aiserv._new_job as (
     traceparent     text
 );
 
--- Why one item of create_each was refused.
-create type aiserv._refusal as (
-    code    text,
-    message text,
-    detail  text,
-    hint    text
+-- A job as job_json shows it: times are text.
+create type aiserv._shown_job as (
+    id               uuid,
+    owner_service    text,
+    owner_ref        text,
+    task_type        text,
+    model_profile    text,
+    status           text,
+    priority         integer,
+    input            json,
+    result           json,
+    progress         json,
+    metadata         json,
+    usage            json,
+    error_category   text,
+    error_message    text,
+    attempt          integer,
+    failures         integer,
+    max_attempts     integer,
+    worker_id        text,
+    idempotency_key  text,
+    batch_id         uuid,
+    traceparent      text,
+    run_at           text,
+    lease_expires_at text,
+    timeout_seconds  double precision,
+    created_at       text,
+    updated_at       text,
+    started_at       text,
+    finished_at      text
+);
+
+-- The same without its payloads.
+create type aiserv._shown_summary as (
+    id               uuid,
+    owner_service    text,
+    owner_ref        text,
+    task_type        text,
+    model_profile    text,
+    status           text,
+    priority         integer,
+    metadata         json,
+    usage            json,
+    error_category   text,
+    error_message    text,
+    attempt          integer,
+    failures         integer,
+    max_attempts     integer,
+    worker_id        text,
+    idempotency_key  text,
+    batch_id         uuid,
+    traceparent      text,
+    run_at           text,
+    lease_expires_at text,
+    timeout_seconds  double precision,
+    created_at       text,
+    updated_at       text,
+    started_at       text,
+    finished_at      text
 );
 
 -- What became of one item of settle_jobs: a status, or the code of a refusal and why.

@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 from aiserv.migrate import migrate
 
 Connect = Callable[..., psycopg.Connection[DictRow]]
-FUNCTIONS = ("functions/claim_jobs.sql", "functions/_complete.sql", "functions/_create_jobs.sql")
+FUNCTIONS = ("functions/claim_jobs.sql", "functions/_complete.sql", "functions/_create_all.sql")
 
 
 @pytest.mark.slow

@@ -5,36 +5,28 @@ from tests.mutants.mutant import Mutant
 MUTANTS = [
     Mutant(
         "keys are reserved in the order of the batch",
-        "sql/functions/_reserve_keys.sql",
-        "        select distinct on (item.owner_service, item.idempotency_key)\n"
-        "            item.owner_service,\n"
-        "            item.idempotency_key,\n"
-        "            _reserve_keys.job_ids[item.ordinality],\n"
-        "            aiserv._fingerprint(_reserve_keys.items[item.ordinality])\n"
-        "        from unnest(_reserve_keys.items) with ordinality as item\n"
-        "        where item.idempotency_key is not null\n"
-        "        order by item.owner_service, item.idempotency_key, item.ordinality\n",
-        "        select\n"
-        "            item.owner_service,\n"
-        "            item.idempotency_key,\n"
-        "            _reserve_keys.job_ids[item.ordinality],\n"
-        "            aiserv._fingerprint(_reserve_keys.items[item.ordinality])\n"
-        "        from unnest(_reserve_keys.items) with ordinality as item\n"
-        "        where item.idempotency_key is not null\n"
-        "        order by item.ordinality\n",
+        "sql/functions/_reserve_jobs.sql",
+        "                select distinct on (keyed.owner_service, keyed.idempotency_key)\n"
+        "                    keyed.owner_service, keyed.idempotency_key, fresh[keyed.place], keyed.fingerprint\n"
+        "                from keyed\n"
+        "                order by keyed.owner_service, keyed.idempotency_key, keyed.place\n",
+        "                select keyed.owner_service, keyed.idempotency_key, fresh[keyed.place], keyed.fingerprint\n"
+        "                from keyed\n"
+        "                order by keyed.place\n",
         "tests/sql/test_races.py::test_two_batches_with_the_same_keys_in_opposite_order_make_each_job_once",
     ),
     Mutant(
         "a key is read and then written",
-        "sql/functions/_reserve_keys.sql",
-        "        order by item.owner_service, item.idempotency_key, item.ordinality\n"
-        "        on conflict on constraint idempotency_pkey do nothing;\n",
-        "          and not exists (\n"
-        "            select\n"
-        "            from aiserv.idempotency as known\n"
-        "            where known.owner_service = item.owner_service and known.idempotency_key = item.idempotency_key\n"
-        "        )\n"
-        "        order by item.owner_service, item.idempotency_key, item.ordinality;\n",
+        "sql/functions/_reserve_jobs.sql",
+        "                order by keyed.owner_service, keyed.idempotency_key, keyed.place\n"
+        "                on conflict on constraint idempotency_pkey do nothing\n",
+        "                where not exists (\n"
+        "                    select\n"
+        "                    from aiserv.idempotency as known\n"
+        "                    where known.owner_service = keyed.owner_service\n"
+        "                      and known.idempotency_key = keyed.idempotency_key\n"
+        "                )\n"
+        "                order by keyed.owner_service, keyed.idempotency_key, keyed.place\n",
         "tests/sql/test_races.py::test_two_batches_with_the_same_keys_in_opposite_order_make_each_job_once",
     ),
     Mutant(
@@ -81,18 +73,18 @@ MUTANTS = [
     ),
     Mutant(
         "who waits for a key makes the group wait",
-        "sql/functions/_reserve_each.sql",
-        "aiserv._reserve_keys_within(items, fresh, patience)",
-        "aiserv._reserve_keys(items, fresh)",
+        "sql/functions/_create_all.sql",
+        "null, moment, _create_all.patience);",
+        "null, moment);",
         "tests/sql/test_create_each.py"
         "::test_a_key_that_another_transaction_holds_keeps_nobody_waiting_and_sends_nobody_else_away",
     ),
     Mutant(
-        "a refused create of many keeps its key",
-        "sql/functions/_check_room_each.sql",
-        "where item.code = 'JQ429' and known.job_id = item.id;",
-        "where false;",
-        "tests/sql/test_create_each.py::test_a_full_queue_refuses_those_that_find_no_room",
+        "what makes no sense is stored",
+        "sql/functions/_store_jobs.sql",
+        "case when sent.is_sound then (sent.item).owner_service end",
+        "(sent.item).owner_service",
+        "tests/sql/test_bulk.py::test_one_bad_item_refuses_the_whole_batch_and_is_named",
     ),
     Mutant(
         "a cap counts only what waits already",
@@ -110,9 +102,9 @@ MUTANTS = [
     ),
     Mutant(
         "a repeat needs room",
-        "sql/functions/_create_jobs.sql",
-        "            where job_ids[item.ordinality] = fresh[item.ordinality]\n",
-        "",
+        "sql/functions/_reserve_jobs.sql",
+        "where sent.is_sound and (new_ids is null or new_ids[sent.place] is not null)",
+        "where sent.is_sound",
         "tests/sql/test_caps.py::test_a_repeat_needs_no_room",
     ),
     Mutant(
@@ -132,35 +124,35 @@ MUTANTS = [
     Mutant(
         "the owners are no part of a batch",
         "sql/functions/_reserve_batch.sql",
-        "item.owner_service, item.idempotency_key, aiserv._fingerprint(",
-        "item.idempotency_key, aiserv._fingerprint(",
+        "(sent.item).owner_service, (sent.item).idempotency_key, aiserv._fingerprint(",
+        "(sent.item).idempotency_key, aiserv._fingerprint(",
         "tests/sql/test_idempotency.py::test_another_batch_with_the_key_is_refused_and_stores_nothing",
     ),
     Mutant(
         "the key of a batch is everybody's",
         "sql/functions/_reserve_batch.sql",
-        "then _reserve_batch.items[1].owner_service end;",
-        "then '' end;",
+        "(array_agg((sent.item).owner_service order by sent.place))[1],",
+        "'',",
         "tests/sql/test_idempotency.py::test_the_key_of_a_batch_belongs_to_the_owner_of_its_first_job",
     ),
     Mutant(
         "a repeated batch is stored again",
         "sql/functions/create_batch.sql",
-        "if batch.job_ids = '{}' then",
-        "if true then",
+        "if members <> '{}' then",
+        "if false then",
         "tests/sql/test_idempotency.py::test_a_repeated_batch_returns_the_jobs_of_the_first_time_as_they_are_now",
     ),
     Mutant(
         "a key fits any body",
-        "sql/functions/_mismatches.sql",
-        "known.fingerprint <> aiserv._fingerprint(_mismatches.items[item.ordinality])",
+        "sql/functions/_refuse_mismatch.sql",
+        "known.fingerprint <> aiserv._fingerprint(sent.item)",
         "false",
         "tests/sql/test_idempotency.py::test_another_body_is_refused_and_stores_nothing",
     ),
     Mutant(
         "a key of one owner is everybody's",
-        "sql/functions/_mismatches.sql",
-        "known.owner_service = item.owner_service and ",
+        "sql/functions/_reserve_jobs.sql",
+        "known.owner_service = (sent.item).owner_service and ",
         "",
         "tests/sql/test_idempotency.py::test_owners_do_not_share_keys",
     ),
@@ -177,19 +169,5 @@ MUTANTS = [
         "while self._waiting and len(group) < self._most_items:",
         "while self._waiting:",
         "tests/test_grouping.py::test_a_group_is_bounded_in_number_and_in_characters",
-    ),
-    Mutant(
-        "creates of one call do not see each other",
-        "sql/functions/_check_room_each.sql",
-        "let_in := let_in || new.owner;",
-        "null;",
-        "tests/sql/test_create_each.py::test_a_full_queue_refuses_those_that_find_no_room",
-    ),
-    Mutant(
-        "a repeat of what found no room has a job",
-        "sql/functions/_check_room_each.sql",
-        "        or first.owner_service = item.owner_service and first.idempotency_key = item.idempotency_key;",
-        "        or false;",
-        "tests/sql/test_create_each.py::test_a_full_queue_refuses_those_that_find_no_room",
     ),
 ]

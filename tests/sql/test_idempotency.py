@@ -95,8 +95,10 @@ def test_owners_do_not_share_keys(db: Db) -> None:
 
     theirs = create(db, **KEY, owner_service="billing")
     others = create(db, **KEY, owner_service="legal", input='{"another": "body"}')
+    again = create_many(db, [KEY, KEY | {"owner_service": "billing"}])
 
     assert len({mine["id"], theirs["id"], others["id"]}) == 3
+    assert [job["id"] for job in again] == [mine["id"], theirs["id"]]
 
 
 def test_twenty_creates_at_once_with_one_key_make_one_job(db: Db, connect: Connect) -> None:

@@ -43,10 +43,9 @@ class Creates(Books):
 
     def create_each(self, items: list[Item]) -> list[tuple[Job | None, bool | None, str | None]]:
         """Of each item the job and whether it is new, or the code of its refusal."""
-        moment = Moment()
         made: dict[Key, Job] = {}
         outcomes: list[tuple[Job | None, bool | None, str | None]] = []
-        jobs = [self._job_of(item, moment, None, made) for item in items]
+        jobs = [self._job_of(item, Moment(), None, made) for item in items]
         crowded_out = self._crowded_out([job for number, job in enumerate(jobs) if self._is_new(job, jobs[:number])])
         for number, (item, job) in enumerate(zip(items, jobs, strict=True)):
             if job in crowded_out:

@@ -1,0 +1,41 @@
+create or replace function aiserv._create_all(
+    jobs     json,
+    patience interval default null
+)
+returns table (created aiserv.jobs, is_new boolean)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    moment   timestamptz;
+    reserved record;
+    stored   record;
+    shown    bigint;
+begin
+    loop
+        moment := clock_timestamp();
+        reserved := aiserv._reserve_jobs(_create_all.jobs, null, moment, _create_all.patience);
+        stored := aiserv._store_jobs(_create_all.jobs, null, null, moment, reserved.new_ids, reserved.new_ids is null);
+        if reserved.job_ids is null then
+            return query select made, true from unnest(stored.created) as made;
+            return;
+        end if;
+
+        return query
+        select job::aiserv.jobs, reserved.new_ids[wanted.place] is not null
+        from unnest(reserved.job_ids) with ordinality as wanted(id, place)
+        join aiserv.jobs as job on job.id = wanted.id
+        order by wanted.place;
+        get diagnostics shown = row_count;
+        exit when shown = cardinality(reserved.job_ids);
+        -- The job of a key that was known a moment ago has been deleted since: now the key is free.
+        if shown > 0 then
+            raise exception using errcode = '55P03', message = 'the job of an idempotency key has just been deleted';
+        end if;
+    end loop;
+end;
+$$;
+
+comment on function aiserv._create_all is
+'Store items, all or none, and return in input order the job of each, and whether it is new. Waits no longer than patience for a
+transaction that holds a key. Raises what _reserve_jobs and _store_jobs raise, and 55P03.';
