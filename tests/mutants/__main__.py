@@ -158,6 +158,8 @@ def main(words: list[str]) -> int:
     chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in words)]
     if not chosen:
         sys.exit(f"no mutant has {' and '.join(words)} in its name")
+    # A shell makes its background jobs deaf to SIGINT; SIGTERM comes from a CI.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with (
