@@ -1,15 +1,13 @@
 """Prometheus metrics of a server and of a worker: no owner, reference or id is ever a label."""
 
-from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache, partial
-from itertools import accumulate
 from typing import Any, Final
 
 import anyio
-from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 STATUSES: Final = ("pending", "running", "completed", "failed", "cancelled")
@@ -22,44 +20,6 @@ REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 # Callers choose the words: beyond so many pairs of task type and model profile they count as others.
 MOST_KINDS: Final = 1000
 OTHER: Final = "other"
-
-
-class Seconds(Collector):
-    """A histogram of times, as prometheus_client has one, but made for one thread: it is asked for every job."""
-
-    def __init__(
-        self,
-        name: str,
-        documentation: str,
-        labels: Sequence[str] = (),
-        *,
-        buckets: Sequence[float],
-        registry: CollectorRegistry,
-    ) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._labels = labels
-        self._bounds = buckets
-        # For some values of the labels: how many fell into each bucket, the last of which has no bound; and their sum.
-        self._seen: dict[tuple[str, ...], list[float]] = {}
-        if not labels:
-            self._of(())
-        registry.register(self)
-
-    def observe(self, seconds: float, *values: str) -> None:
-        seen = self._seen.get(values) or self._of(values)
-        seen[bisect_left(self._bounds, seconds)] += 1
-        seen[-1] += seconds
-
-    def collect(self) -> list[HistogramMetricFamily]:
-        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
-        bounds = [*map(str, map(float, self._bounds)), "+Inf"]
-        for values, (*counts, total) in self._seen.items():
-            family.add_metric(values, list(zip(bounds, accumulate(counts), strict=True)), total)
-        return [family]
-
-    def _of(self, values: tuple[str, ...]) -> list[float]:
-        return self._seen.setdefault(values, [0.0] * (len(self._bounds) + 2))
 
 
 class Metrics:
@@ -121,13 +81,14 @@ class ServerMetrics(Metrics):
 
     def __init__(self) -> None:
         super().__init__()
-        self._requests = Seconds(
+        requests = Histogram(
             "aiserv_http_request_seconds",
             "Requests by route template.",
             ["route", "method", "status"],
             buckets=REQUEST_BUCKETS,
             registry=self.registry,
         )
+        self._requests_to = cache(requests.labels)
         self._unfenced = Counter(
             "aiserv_unfenced_settlements",
             "Settlements without an attempt: a late one could hit the attempt of a successor.",
@@ -137,7 +98,7 @@ class ServerMetrics(Metrics):
         self.registry.register(self._jobs)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        self._requests.observe(seconds, route, method, str(status))
+        self._requests_to(route, method, status).observe(seconds)
 
     def settlement(self, *, fenced: bool) -> None:
         if not fenced:
@@ -154,20 +115,21 @@ class WorkerMetrics(Metrics):
 
     def __init__(self) -> None:
         super().__init__()
-        self._pickup = Seconds(
+        self._pickup = Histogram(
             "aiserv_pickup_seconds",
             "From the moment a job was due to its claim, both by PostgreSQL's clock.",
             buckets=PICKUP_BUCKETS,
             registry=self.registry,
         )
-        self._attempts = Seconds(
+        attempts = Histogram(
             "aiserv_attempt_seconds",
             "Attempts of this worker.",
             ["task_type", "model_profile", "outcome"],
             buckets=ATTEMPT_BUCKETS,
             registry=self.registry,
         )
-        self._provider_requests = Seconds(
+        self._attempts_with = cache(attempts.labels)
+        self._provider_requests = Histogram(
             "aiserv_provider_request_seconds",
             "Calls of providers; outcome is ok or an error category.",
             ["provider", "outcome"],
@@ -192,10 +154,10 @@ class WorkerMetrics(Metrics):
         self._pickup.observe(seconds)
 
     def attempt(self, task_type: str, model_profile: str, outcome: str, seconds: float) -> None:
-        self._attempts.observe(seconds, task_type, model_profile, outcome)
+        self._attempts_with(task_type, model_profile, outcome).observe(seconds)
 
     def provider_request(self, provider: str, outcome: str, seconds: float) -> None:
-        self._provider_requests.observe(seconds, provider, outcome)
+        self._provider_requests.labels(provider, outcome).observe(seconds)
 
     def tokens(self, model_profile: str, usage: dict[str, int] | None) -> None:
         for kind, spent in self._tokens_of(model_profile):
