@@ -24,7 +24,8 @@ begin
         taken.job_id, job.attempt + 1, claimer.worker_id, claimer.instance_id, claimer.claim_id, taken.owner_service,
         taken.task_type, taken.model_profile, claimer.lease, moment + claimer.lease, moment, moment
     from taken
-    join aiserv.job as job on job.id = taken.job_id;
+    -- `between`: see _complete.
+    join aiserv.job as job on job.id between taken.job_id and taken.job_id;
     perform set_config('aiserv.moving', '', true);
 end;
 $$;

@@ -22,7 +22,7 @@ begin
     return query
     select job.*
     from unnest(job_ids) with ordinality as created(id, position)
-    join aiserv.jobs as job on job.id = created.id
+    cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = created.id limit 1) as job
     order by created.position;
 end;
 $$;

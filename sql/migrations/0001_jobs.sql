@@ -36,7 +36,6 @@ create table aiserv.job (
     usage           json,
     error_category  text,
     error_message   text,
-    constraint job_pkey primary key (id),
     -- What was asked is checked by _sent_jobs, on the only way in: PostgreSQL reads every check here anew for each statement
     -- that writes, also those that end jobs.
     constraint job_outcome_is_final check (outcome in ('completed', 'failed', 'cancelled')),
@@ -53,6 +52,9 @@ create table aiserv.job (
 create index job_by_owner on aiserv.job (owner_service, id);
 create index job_by_owner_ref on aiserv.job (owner_ref, id) where owner_ref <> '';
 create index job_by_queue on aiserv.job (model_profile, task_type, id);
+-- After the others, which hold the id, too: of indexes that cost the same PostgreSQL takes the latest, and while it has no
+-- idea of the table's size they all do.
+alter table aiserv.job add constraint job_pkey primary key (id);
 
 comment on table aiserv.job is 'One row a job: what was asked, and what became of it. Read the view aiserv.jobs.';
 comment on column aiserv.job.first_claim_at is

@@ -9,7 +9,7 @@ begin
     -- Joined by whole keys: an `exists` for each may be answered by hashing a whole table.
     select moved.job_id into misplaced
     from moved
-    left join aiserv.job as job on job.id = moved.job_id
+    left join aiserv.job as job on job.id between moved.job_id and moved.job_id  -- see _complete
     -- One by one, or all leases might be read for each: see _complete.
     left join lateral (select held.job_id from aiserv.lease as held where held.job_id = moved.job_id limit 1) as lease on true
     left join aiserv.ready as ready
