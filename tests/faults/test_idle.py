@@ -38,13 +38,13 @@ async def test_an_idle_server_and_an_idle_worker_send_two_statements_a_minute_at
             await server.port()
             await worker.port()
             # Both have looked, and looked again because they listen now.
-            await until(lambda: Counter(who for who, _ in statements(tmp_path / "log"))["aiserv worker"] >= 2)
+            await until(lambda: Counter(who for who, _ in statements(tmp_path / "log"))["aiserv worker claims"] >= 2)
             await until(lambda: Counter(who for who, _ in statements(tmp_path / "log"))["aiserv serve"] >= 2)
             before = len(statements(tmp_path / "log"))
 
             await anyio.sleep(WATCH_SECONDS)
 
             sent = statements(tmp_path / "log")[before:]
-    idle = Counter(who.removesuffix(" listener").removesuffix(" leases") for who, _ in sent)
+    idle = Counter(who.removesuffix(" listener").removesuffix(" leases").removesuffix(" claims") for who, _ in sent)
     # Two a minute are one in any 20 seconds.
     assert max(idle.values(), default=0) <= 1, sent
