@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 
 from aiserv.wake import Wake
 
@@ -27,9 +28,9 @@ class _Member(NamedTuple, Generic[Item, Outcome]):
 
 
 class Grouping(Generic[Item, Outcome]):
-    """Sends items in groups, one group at a time: one commit and one notification for all that came meanwhile.
+    """Sends items in groups, `lanes` of them at a time: one commit and one notification for all that came meanwhile.
 
-    There is no timer: what finds nothing in flight leaves at once. `send(items, alone)` returns an outcome for each
+    There is no timer: what finds a free lane leaves at once. `send(items, alone)` returns an outcome for each
     item, in order, or None for one that must travel alone, beside the groups, because it may take long. When it
     raises for a group, and `is_of_one` says that it may be the fault of one member and that nothing has happened, or
     nothing that a repeat would do twice, each travels alone; otherwise all of them get the error, and so does all that
@@ -44,12 +45,14 @@ class Grouping(Generic[Item, Outcome]):
         is_of_one: Callable[[Exception], bool],
         most_items: int = MOST_ITEMS,
         most_characters: int = MOST_CHARACTERS,
+        lanes: int = 1,
     ) -> None:
         self._send = send
         self._size = size
         self._is_of_one = is_of_one
         self._most_items = most_items
         self._most_characters = most_characters
+        self._lanes = lanes
         self._waiting: deque[_Member[Item, Outcome]] = deque()
         self._wake = Wake()
         self._places_alone = anyio.CapacityLimiter(MOST_ALONE)
@@ -71,13 +74,17 @@ class Grouping(Generic[Item, Outcome]):
     async def run(self) -> None:
         """Send what arrives, for ever."""
         async with anyio.create_task_group() as tasks:
-            while True:
-                woken = self._wake.next
-                if group := self._next_group():
-                    for member in await self._sent(group):
-                        tasks.start_soon(self._send_alone, member)
-                else:
-                    await woken.wait()
+            for _ in range(self._lanes):
+                tasks.start_soon(self._run_lane, tasks)
+
+    async def _run_lane(self, tasks: TaskGroup) -> None:
+        while True:
+            woken = self._wake.next
+            if group := self._next_group():
+                for member in await self._sent(group):
+                    tasks.start_soon(self._send_alone, member)
+            else:
+                await woken.wait()
 
     def _next_group(self) -> list[_Member[Item, Outcome]]:
         group: list[_Member[Item, Outcome]] = []

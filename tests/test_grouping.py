@@ -28,7 +28,7 @@ class Road:
 
 @asynccontextmanager
 async def grouped(
-    road: Road, most_items: int = 200, most_characters: int = 1000
+    road: Road, most_items: int = 200, most_characters: int = 1000, lanes: int = 1
 ) -> AsyncIterator[Grouping[str, str | None]]:
     group = Grouping[str, str | None](
         road.send,
@@ -36,6 +36,7 @@ async def grouped(
         is_of_one=lambda error: isinstance(error, ValueError),
         most_items=most_items,
         most_characters=most_characters,
+        lanes=lanes,
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
@@ -71,6 +72,18 @@ async def test_what_arrives_while_one_is_on_its_way_travels_together() -> None:
 
     assert road.groups == [["first"], ["a", "b", "c"]]
     assert outcomes == {"first": "FIRST", "a": "A", "b": "B", "c": "C"}
+
+
+async def test_what_finds_a_free_lane_leaves_at_once_and_the_rest_goes_together() -> None:
+    road = Road()
+    async with grouped(road, lanes=2) as group, anyio.create_task_group() as callers:
+        for item in ("first", "second", "third", "fourth"):
+            callers.start_soon(group, item)
+            await anyio.wait_all_tasks_blocked()
+        assert road.groups == [["first"], ["second"]]
+        road.clear.set()
+
+    assert road.groups == [["first"], ["second"], ["third", "fourth"]]
 
 
 async def test_what_finds_nothing_on_its_way_leaves_at_once() -> None:
