@@ -101,12 +101,16 @@ class Listener:
             self.reconnects += 1
             self._on_connect()
             while True:
+                is_quiet = True
                 async with aclosing(connection.notifies(timeout=QUIET_SECONDS)) as notifications:
                     async for notification in notifications:
+                        is_quiet = False
                         self.last_notification_at = datetime.now(UTC)
                         if notification.channel in self._hear:
                             self._hear[notification.channel](notification.payload)
-                await _ping(connection)
+                # Not in the middle of a storm: what arrives while it waits for the answer is kept in memory.
+                if is_quiet:
+                    await _ping(connection)
         finally:
             # Not `async with`: that would roll back first, which a cancelled task cannot, and leave it open.
             await connection.close()
