@@ -2,7 +2,7 @@ create or replace function aiserv._answer(settlement aiserv.settlement)
 returns aiserv.jobs
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     answer aiserv.jobs;

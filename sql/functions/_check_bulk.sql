@@ -7,7 +7,7 @@ create or replace function aiserv._check_bulk(
 returns void
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     if filter is null and _check_bulk.match_all is not true then

@@ -7,7 +7,7 @@ create or replace function aiserv._check_claim(
 returns void
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     complaint text := case

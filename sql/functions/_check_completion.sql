@@ -5,7 +5,7 @@ create or replace function aiserv._check_completion(
 returns void
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     complaint text := case

@@ -5,7 +5,7 @@ create or replace function aiserv._check_filter(
 returns aiserv._filter
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     complaint text;

@@ -5,7 +5,7 @@ create or replace function aiserv._check_names(
 returns void
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     if jsonb_typeof(_check_names.value) <> 'object'

@@ -1,7 +1,7 @@
 create or replace function aiserv._check_room(owners text[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     most           bigint := nullif(current_setting('aiserv.max_pending', true), '')::bigint;

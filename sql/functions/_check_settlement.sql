@@ -6,7 +6,7 @@ create or replace function aiserv._check_settlement(
 returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     if json_typeof(_check_settlement.item) <> 'object' or (_check_settlement.item ->> 'id')::uuid is null

@@ -6,7 +6,7 @@ create or replace function aiserv._claim(
 )
 returns uuid[]
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     profiles      text[];

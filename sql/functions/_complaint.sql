@@ -2,7 +2,7 @@ create or replace function aiserv._complaint(item aiserv._new_job)
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     -- What _sent_jobs asks at once. A null comparison is a complaint, too, where a null makes no sense.

@@ -8,7 +8,7 @@ create or replace function aiserv._complete(
 )
 returns bigint[]
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     completed bigint[];

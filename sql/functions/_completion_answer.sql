@@ -7,7 +7,7 @@ create or replace function aiserv._completion_answer(
 returns aiserv.settlement
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return aiserv._settlement(

@@ -6,7 +6,7 @@ create or replace function aiserv._conditions(
 returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     conditions text;

@@ -4,7 +4,7 @@ create or replace function aiserv._create_all(
 )
 returns table (created aiserv.jobs, is_new boolean)
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     moment   timestamptz;

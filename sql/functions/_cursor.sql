@@ -2,7 +2,7 @@ create or replace function aiserv._cursor()
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     setting text := nullif(current_setting('aiserv.cursor', true), '');

@@ -1,7 +1,7 @@
 create or replace function aiserv._delete_jobs(job_ids uuid[])
 returns integer
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     deleted integer;

@@ -11,7 +11,7 @@ create or replace function aiserv._fail(
 )
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     outcome text;

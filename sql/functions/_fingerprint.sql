@@ -2,7 +2,7 @@ create or replace function aiserv._fingerprint(item aiserv._new_job)
 returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     body json := json_build_object(

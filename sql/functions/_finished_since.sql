@@ -2,7 +2,7 @@ create or replace function aiserv._finished_since(since timestamptz)
 returns setof aiserv.delta
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     if _finished_since.since is null then

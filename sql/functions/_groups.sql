@@ -7,7 +7,7 @@ create or replace function aiserv._groups(
 returns setof aiserv._group
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return query

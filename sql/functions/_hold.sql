@@ -9,7 +9,7 @@ create or replace function aiserv._hold(
     out is_last boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     lane aiserv._lane := lanes[1];

@@ -1,7 +1,7 @@
 create or replace function aiserv._hold_settings(model_profile text)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     perform pg_advisory_xact_lock(aiserv._settings_key(null));

@@ -6,7 +6,7 @@ create or replace function aiserv._is_served(
 returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return exists (

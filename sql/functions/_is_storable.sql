@@ -2,7 +2,7 @@ create or replace function aiserv._is_storable(document json)
 returns boolean
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     escapes text := _is_storable.document::text;

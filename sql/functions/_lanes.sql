@@ -2,7 +2,7 @@ create or replace function aiserv._lanes()
 returns setof aiserv.ready
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return query

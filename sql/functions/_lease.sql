@@ -4,7 +4,7 @@ create or replace function aiserv._lease(
 )
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     moment timestamptz;

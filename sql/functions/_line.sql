@@ -7,7 +7,7 @@ create or replace function aiserv._line(
 returns table (place tid, turn bigint, is_cut boolean)
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     owners bigint := (select count(distinct lane.owner_service) from unnest(_line.lanes) as lane);

@@ -1,7 +1,7 @@
 create or replace function aiserv._lock_limits(model_profiles text[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     moment timestamptz;

@@ -2,7 +2,7 @@ create or replace function aiserv._lowest_id(moment timestamptz)
 returns uuid
 language sql
 immutable
-set search_path = ''
+set search_path = pg_temp
 as $$
     select encode(int8send((floor(extract(epoch from _lowest_id.moment) * 1000))::bigint << 16) || '\x0000000000000000', 'hex')::uuid;
 $$;

@@ -7,7 +7,7 @@ create or replace function aiserv._matching_ids(
 returns uuid[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     conditions text := aiserv._conditions(filter, _matching_ids.after, _matching_ids.sort);

@@ -4,7 +4,7 @@ create or replace function aiserv._move_cursor(
 )
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     perform set_config('aiserv.cursor', jsonb_build_object(

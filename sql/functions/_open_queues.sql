@@ -6,7 +6,7 @@ create or replace function aiserv._open_queues(
 returns table (model_profile text, task_type text, capacity bigint)
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     -- Counted, never kept: a count cannot leak. Of the settings of a queue and of its profile the tighter holds.

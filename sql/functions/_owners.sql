@@ -6,7 +6,7 @@ create or replace function aiserv._owners(
 returns table (model_profile text, task_type text, owner_service text)
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     -- One look into the index for each, and from its end: what was claimed lately lies at the beginning of an owner's lane, and

@@ -5,7 +5,7 @@ create or replace function aiserv._provider_pause(
 returns interval
 language sql
 volatile
-set search_path = ''
+set search_path = pg_temp
 as $$
     -- Exponential with equal jitter, as aiserv._backoff; but jobs wait here that have done nothing wrong.
     select coalesce(

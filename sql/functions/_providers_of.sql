@@ -5,7 +5,7 @@ create or replace function aiserv._providers_of(
 returns setof text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     if _providers_of.providers ? _providers_of.model_profile then

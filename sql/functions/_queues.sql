@@ -6,7 +6,7 @@ create or replace function aiserv._queues(
 returns table (model_profile text, task_type text)
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     -- Nothing named twice, nothing left open: the queues are known without a look at the tables.

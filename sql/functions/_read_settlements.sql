@@ -10,7 +10,7 @@ create or replace function aiserv._read_settlements(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     are_right boolean;

@@ -2,7 +2,7 @@ create or replace function aiserv._ready_pages()
 returns bigint
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return pg_stat_get_xact_blocks_fetched('aiserv.ready'::regclass) + pg_stat_get_xact_blocks_fetched('aiserv.ready_pkey'::regclass);

@@ -1,7 +1,7 @@
 create or replace function aiserv._record_shape(before jsonb default null)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     delete from aiserv.shape as known

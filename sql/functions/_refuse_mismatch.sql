@@ -5,7 +5,7 @@ create or replace function aiserv._refuse_mismatch(
 )
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     mismatch record;

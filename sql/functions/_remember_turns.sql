@@ -1,7 +1,7 @@
 create or replace function aiserv._remember_turns(job_ids uuid[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     moment timestamptz := clock_timestamp();
@@ -45,7 +45,11 @@ begin
           and turn.owner_service = served.owner_service
         limit 1
     ) as earlier on true
-    where earlier.is_known is null
+    -- Nor does it wait for whoever is just writing the first row of an owner.
+    where case
+        when earlier.is_known is null
+            then pg_try_advisory_xact_lock(hashtext('aiserv.turn'), hashtext(served.owner_service) & 63)
+    end
     on conflict on constraint turn_pkey do nothing;
 end;
 $$;

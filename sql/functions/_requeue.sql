@@ -7,7 +7,7 @@ create or replace function aiserv._requeue(
 )
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     moment timestamptz := clock_timestamp();

@@ -7,7 +7,7 @@ create or replace function aiserv._reserve_jobs(
     out new_ids uuid[]
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     names    text   := concat(_reserve_jobs.jobs, _reserve_jobs.defaults);

@@ -5,7 +5,7 @@ create or replace function aiserv._rights(
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return concat_ws(

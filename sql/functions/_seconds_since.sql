@@ -6,7 +6,7 @@ returns double precision
 language sql
 immutable
 strict
-set search_path = ''
+set search_path = pg_temp
 as $$
     select greatest(extract(epoch from _seconds_since.moment - _seconds_since.earlier), 0)::double precision;
 $$;

@@ -4,7 +4,7 @@ create or replace function aiserv._send_probes(
 )
 returns aiserv._service[]
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     probed text[];

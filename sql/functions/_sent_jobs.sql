@@ -42,7 +42,7 @@ as $$
             part.*,
             case
                 -- populate_recordset writes a string anew, with other escapes: the slice keeps the caller's text.
-                when part.input is null then coalesce(part.value -> 'input', '{}')
+                when part.input is null then coalesce(part.value -> 'input', shared.input, '{}')
                 when starts_with(part.input::text, '"') then coalesce(part.value -> 'input', shared.input)
                 when starts_with(shared.input::text, '{') and starts_with(part.input::text, '{')
                     and (part.value -> 'input') is not null

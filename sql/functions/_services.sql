@@ -5,7 +5,7 @@ create or replace function aiserv._services(
 )
 returns aiserv._service[]
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     services aiserv._service[];

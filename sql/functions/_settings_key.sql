@@ -2,7 +2,7 @@ create or replace function aiserv._settings_key(model_profile text)
 returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return hashtext('aiserv.queue_setting')::bigint * 128 + coalesce(1 + (hashtext(_settings_key.model_profile) & 63), 0);

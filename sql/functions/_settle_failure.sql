@@ -4,7 +4,7 @@ create or replace function aiserv._settle_failure(
 )
 returns aiserv.settlement
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     job_id    uuid    := (item ->> 'id')::uuid;

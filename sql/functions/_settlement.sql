@@ -7,7 +7,7 @@ create or replace function aiserv._settlement(
 returns aiserv.settlement
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     actual  aiserv.jobs;

@@ -1,7 +1,7 @@
 create or replace function aiserv._spend(job_ids uuid[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     update aiserv.lease as lease

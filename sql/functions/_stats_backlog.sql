@@ -5,7 +5,7 @@ create or replace function aiserv._stats_backlog(
 returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     answer json;

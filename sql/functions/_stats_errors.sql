@@ -7,7 +7,7 @@ create or replace function aiserv._stats_errors(
 returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     answer json;

@@ -9,7 +9,7 @@ create or replace function aiserv._store_jobs(
     out created aiserv.jobs[]
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     micros   bigint := extract(epoch from _store_jobs.moment) * 1000000;

@@ -13,7 +13,7 @@ create or replace function aiserv._take(
     out is_last    boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     begun  jsonb := _take.cursor -> 'lanes';

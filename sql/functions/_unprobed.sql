@@ -2,7 +2,7 @@ create or replace function aiserv._unprobed(names text[])
 returns text[]
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     -- A probe is a lease: whatever becomes of its worker, it cannot be left behind.

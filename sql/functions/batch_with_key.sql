@@ -6,7 +6,7 @@ returns uuid
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return (

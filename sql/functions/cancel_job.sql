@@ -5,7 +5,7 @@ create or replace function aiserv.cancel_job(
 returns aiserv.jobs
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     shown aiserv.jobs;

@@ -17,7 +17,7 @@ create or replace function aiserv.cancel_jobs(
 returns setof aiserv.jobs
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     filter aiserv._filter := (

@@ -2,7 +2,7 @@ create or replace function aiserv.check_installation(patience interval default '
 returns setof aiserv.finding
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return query

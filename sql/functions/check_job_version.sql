@@ -5,7 +5,7 @@ create or replace function aiserv.check_job_version(
 returns uuid
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 as $$
 declare

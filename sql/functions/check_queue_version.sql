@@ -6,7 +6,7 @@ create or replace function aiserv.check_queue_version(
 returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     changed_at timestamptz;

@@ -14,7 +14,7 @@ create or replace function aiserv.claim_jobs(
 returns setof aiserv.jobs
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

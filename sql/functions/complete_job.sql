@@ -8,7 +8,7 @@ create or replace function aiserv.complete_job(
 returns aiserv.jobs
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

@@ -15,7 +15,7 @@ returns bigint
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     filter aiserv._filter;

@@ -7,7 +7,7 @@ create or replace function aiserv.create_batch(
 returns uuid[]
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -20,12 +20,20 @@ declare
     members   uuid[];
     reserved  record;
     stored    record;
+    unknown   text;
     complaint text;
 begin
     if json_typeof(create_batch.jobs) is distinct from 'array' then
         raise exception using errcode = 'JV400', message = 'jobs: must be an array';
     elsif json_typeof(create_batch.defaults) <> 'object' then
         raise exception using errcode = 'JV400', message = 'defaults: must be an object';
+    end if;
+    select field.name into unknown
+    from json_object_keys(create_batch.defaults) as field(name)
+    where not aiserv._is_field(field.name)
+    limit 1;
+    if found then
+        raise exception using errcode = 'JV400', message = format('defaults.%s: unknown field', unknown);
     end if;
 
     begin
@@ -38,7 +46,10 @@ begin
         members := coalesce(reserved.job_ids, stored.ids, '{}');
     exception
         when data_exception or not_null_violation or check_violation then
-            complaint := aiserv._complaint_about(create_batch.jobs, create_batch.defaults);
+            complaint := coalesce(
+                aiserv._complaint_about(create_batch.jobs, create_batch.defaults),
+                case when json_array_length(create_batch.jobs) = 0 then 'jobs: must have 1 to 100000 items' end
+            );
             if complaint is not null then
                 raise exception using errcode = 'JV400', message = complaint;
             elsif create_batch.defaults is null then

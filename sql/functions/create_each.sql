@@ -5,7 +5,7 @@ create or replace function aiserv.create_each(
 returns table (created aiserv.jobs, is_new boolean, code text, message text, detail text, hint text)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

@@ -16,7 +16,7 @@ create or replace function aiserv.create_job(
 returns aiserv.jobs
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -35,7 +35,8 @@ begin
     );
     begin
         -- Not the default: what is given as null is no such thing.
-        if num_nulls(item.owner_ref, item.input, item.priority, item.max_attempts, item.metadata) > 0 then
+        if num_nulls(item.owner_ref, item.input, item.priority, item.max_attempts, item.metadata) > 0
+            or json_typeof(item.metadata) <> 'object' then
             raise data_exception;
         end if;
         select (made.created).* into created from aiserv._create_all(json_build_array(item)) as made;

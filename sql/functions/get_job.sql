@@ -3,7 +3,7 @@ returns aiserv.jobs
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

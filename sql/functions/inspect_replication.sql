@@ -2,7 +2,7 @@ create or replace function aiserv.inspect_replication()
 returns setof aiserv.finding
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     waits_for text := current_setting('synchronous_standby_names');

@@ -4,7 +4,7 @@ language plpgsql
 stable
 -- The record is in a table. What it is compared with, everybody may read in the catalog.
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return query

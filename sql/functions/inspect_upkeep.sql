@@ -2,7 +2,7 @@ create or replace function aiserv.inspect_upkeep(patience interval default '5 mi
 returns setof aiserv.finding
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return query

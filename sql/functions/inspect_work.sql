@@ -3,7 +3,7 @@ returns setof aiserv.finding
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return query

@@ -6,7 +6,7 @@ returns boolean
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return exists (select from aiserv.batch as batch where batch.id = is_batch_of.batch_id)

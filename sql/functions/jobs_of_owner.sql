@@ -6,7 +6,7 @@ returns setof uuid
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set jit = off
 as $$

@@ -3,7 +3,7 @@ returns setof aiserv.attempts
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     if not exists (select from aiserv.job as job where job.id = list_attempts.job_id) then

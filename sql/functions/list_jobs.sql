@@ -18,7 +18,7 @@ returns setof aiserv.jobs
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     filter   aiserv._filter;

@@ -19,7 +19,7 @@ returns setof aiserv.jobs
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     shown aiserv.jobs;

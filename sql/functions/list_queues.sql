@@ -7,7 +7,7 @@ returns setof aiserv.queue
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return query

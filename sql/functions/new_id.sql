@@ -3,7 +3,7 @@ returns uuid
 language plpgsql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     micros bigint := extract(epoch from new_id.at) * 1000000;

@@ -7,7 +7,7 @@ create or replace function aiserv.pause_queue(
 returns aiserv.queue
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return aiserv.set_queue(

@@ -5,7 +5,7 @@ create or replace function aiserv.prune_jobs(
 returns integer
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

@@ -2,7 +2,7 @@ create or replace function aiserv.queue_json(queue aiserv.queue)
 returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return json_build_object(

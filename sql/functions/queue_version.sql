@@ -2,7 +2,7 @@ create or replace function aiserv.queue_version(queue aiserv.queue)
 returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return coalesce((extract(epoch from queue.updated_at) * 1000000)::bigint, 0)::text;

@@ -9,7 +9,7 @@ create or replace function aiserv.report_provider(
 returns timestamptz
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     moment timestamptz := clock_timestamp();

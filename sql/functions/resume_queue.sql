@@ -5,7 +5,7 @@ create or replace function aiserv.resume_queue(
 returns aiserv.queue
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return aiserv.set_queue(resume_queue.model_profile, resume_queue.task_type, false);

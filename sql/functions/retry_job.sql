@@ -2,7 +2,7 @@ create or replace function aiserv.retry_job(job_id uuid)
 returns aiserv.jobs
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     shown aiserv.jobs;

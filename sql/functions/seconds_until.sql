@@ -2,7 +2,7 @@ create or replace function aiserv.seconds_until(moment timestamptz)
 returns double precision
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     return extract(epoch from seconds_until.moment - clock_timestamp());

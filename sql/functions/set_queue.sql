@@ -11,7 +11,7 @@ create or replace function aiserv.set_queue(
 returns aiserv.queue
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     complaint text := case

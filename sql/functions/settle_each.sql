@@ -5,7 +5,7 @@ create or replace function aiserv.settle_each(
 returns table (settled aiserv.jobs, code text, message text, hint text)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

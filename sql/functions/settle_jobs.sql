@@ -6,7 +6,7 @@ create or replace function aiserv.settle_jobs(
 returns setof aiserv.settlement
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

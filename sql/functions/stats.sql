@@ -8,7 +8,7 @@ returns json
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     groups aiserv._group[];

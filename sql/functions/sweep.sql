@@ -2,7 +2,7 @@ create or replace function aiserv.sweep(retention interval default '30 days')
 returns timestamptz
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

@@ -11,7 +11,7 @@ create or replace function aiserv.touch_worker(
 returns uuid
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     -- A worker over HTTP or psql has a name only: its instance is the name, one for each owner that it works for alone.

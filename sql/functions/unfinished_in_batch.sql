@@ -3,7 +3,7 @@ returns uuid
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     last uuid;

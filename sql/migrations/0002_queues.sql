@@ -31,7 +31,7 @@ create table aiserv.turn (
     constraint turn_pkey primary key (model_profile, task_type, owner_service)
 ) with (fillfactor = 50);
 
-comment on table aiserv.turn is 'When an owner was last served in a queue, so that owners take turns. Kept only while several wait.';
+comment on table aiserv.turn is 'When an owner was last served in a queue, so that owners take turns. Written only while several wait.';
 
 create table aiserv.worker (
     instance_id    uuid        not null,

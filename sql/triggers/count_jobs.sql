@@ -1,7 +1,7 @@
 create or replace function aiserv._count_jobs()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     if tg_op = 'UPDATE' then

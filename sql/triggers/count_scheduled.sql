@@ -1,7 +1,7 @@
 create or replace function aiserv._count_scheduled()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     sign integer := case tg_op when 'INSERT' then 1 else -1 end;

@@ -1,7 +1,7 @@
 create or replace function aiserv._end_probes()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     -- Nobody pays for trouble who has none.

@@ -1,7 +1,7 @@
 create or replace function aiserv._guard_place()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 declare
     misplaced uuid;

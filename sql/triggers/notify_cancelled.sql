@@ -1,7 +1,7 @@
 create or replace function aiserv._notify_cancelled()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     perform pg_notify('aiserv_cancelled', string_agg(chunk.job_id::text, ','))

@@ -1,7 +1,7 @@
 create or replace function aiserv._notify_finished()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     -- 200 ids of 36 characters stay below the 8,000 bytes of a payload.

@@ -1,7 +1,7 @@
 create or replace function aiserv._notify_provider()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     perform pg_notify('aiserv_ready', profile.name)

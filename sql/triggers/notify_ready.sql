@@ -1,7 +1,7 @@
 create or replace function aiserv._notify_ready()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     perform pg_notify('aiserv_ready', changed.model_profile) from (select distinct moved.model_profile from moved) as changed;

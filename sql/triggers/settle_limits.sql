@@ -1,7 +1,7 @@
 create or replace function aiserv._settle_limits()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_temp
 as $$
 begin
     -- Nobody pays for limits who has none.

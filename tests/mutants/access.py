@@ -167,7 +167,7 @@ MUTANTS = [
     Mutant(
         "names are looked up where the caller says",
         "sql/functions/heartbeat_job.sql",
-        "set search_path = ''\n",
+        "set search_path = pg_temp\n",
         "",
         "tests/sql/test_roles.py::test_no_name_is_looked_up_where_a_caller_could_put_another",
     ),

@@ -185,6 +185,7 @@ def test_a_batch_has_1_to_100000_jobs_and_an_id_of_its_own(db: Db) -> None:
     create_many(db, [{}], batch_id=batch)
 
     assert refusal(db, "create_jobs", jobs="[]").sqlstate == "JV400"
+    assert refusal(db, "create_jobs", jobs="[]", defaults="{}", idempotency_key="k").sqlstate == "JV400"
     assert refusal(db, "create_jobs", jobs="{}").sqlstate == "JV400"
     good = '[{"owner_service": "a", "task_type": "b", "model_profile": "c"}]'
     assert refusal(db, "create_jobs", jobs=good, batch_id=batch).sqlstate == "JV400"
@@ -197,12 +198,22 @@ def test_a_batch_has_1_to_100000_jobs_and_an_id_of_its_own(db: Db) -> None:
         ("[[1]]", '{"priority": 1}', "jobs[0]: must be an object"),
         ("[{}]", "[]", "defaults: must be an object"),
         ("[{}]", "3", "defaults: must be an object"),
+        ("[{}]", '{"prioritty": 1}', "defaults.prioritty: unknown field"),
     ],
 )
-def test_what_is_no_object_is_named(db: Db, jobs: str, defaults: str, says: str) -> None:
+def test_what_is_no_object_or_field_is_named(db: Db, jobs: str, defaults: str, says: str) -> None:
     refused = refusal(db, "create_jobs", jobs=jobs, defaults=defaults)
 
     assert (refused.sqlstate, refused.diag.message_primary) == ("JV400", says)
+
+
+def test_a_null_that_all_share_is_kept(db: Db) -> None:
+    defaults = {"owner_service": "a", "task_type": "b", "model_profile": "c", "input": None}
+
+    (job,) = call(db, "create_jobs", jobs="[{}]", defaults=json.dumps(defaults))
+
+    assert job["input"] is None
+    assert db.execute("select input::text as text from aiserv.job").fetchall() == [{"text": "null"}]
 
 
 def test_items_go_over_defaults_and_inputs_merge_by_their_top_level_keys(db: Db) -> None:

@@ -131,6 +131,18 @@ def test_a_cancel_of_pending_jobs_leaves_one_alone_that_was_claimed_meanwhile(db
     assert get(db, job["id"])["status"] == "running"
 
 
+def test_a_claim_waits_for_nobody_who_serves_an_owner_for_the_first_time(db: Db, connect: Connect) -> None:
+    for owner in ("a", "b"):
+        create_many(db, [{"owner_service": owner}, {"owner_service": owner}])
+    holder, impatient = connect(), connect(options=IMPATIENT)
+
+    with holder.transaction():
+        held = call(holder, "claim_jobs", worker_id="holder", max_jobs=2)
+        taken = call(impatient, "claim_jobs", worker_id="other", max_jobs=2)
+
+    assert [job["owner_service"] for job in (*held, *taken)] == ["a", "b", "a", "b"]
+
+
 def test_a_cancel_of_scheduled_jobs_waits_for_the_claim_that_promotes_them(db: Db, connect: Connect) -> None:
     jobs = create_many(db, [{"delay": 3600}, {"delay": 3600}])
     for job in jobs:
