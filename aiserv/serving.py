@@ -4,8 +4,9 @@ import asyncio
 import json
 import os
 import resource
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -29,6 +30,9 @@ SERVER_ERROR: Final = 500
 # For slow readers to take the last bytes of their answers.
 CLOSING_SECONDS: Final = 1.0
 LINGERING_SECONDS: Final = 2.0
+# For who has connected at the last moment to say what for.
+GREETING_SECONDS: Final = 0.5
+GREETING_STEP_SECONDS: Final = 0.01
 # Files that are not clients' connections: to PostgreSQL, to providers, to a listener that has to come back.
 KEPT_FILES: Final = 256
 MOST_CONNECTIONS: Final = 50_000
@@ -103,7 +107,11 @@ async def serving(
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             raise ServingError(f"cannot listen on {host} port {port}: {why}") from error
         yield runner.addresses[0][1]
+        in_flight.are_last = True
         with anyio.move_on_after(shutdown_timeout.total_seconds()):
+            await in_flight.finished()
+            await runner.stop_listening()
+            await runner.greet_last()
             await in_flight.finished()
     finally:
         await runner.cleanup()
@@ -127,6 +135,31 @@ def problem_response(problem: Problem, request: web.BaseRequest) -> web.Response
     )
 
 
+@contextmanager
+def while_connected(request: web.BaseRequest, until: float) -> Iterator[anyio.CancelScope]:
+    """A scope that ends at this moment, or when the client goes: then it raises ConnectionResetError.
+
+    For waits alone: around a query it would cost a connection to PostgreSQL, and around a claim its jobs.
+    """
+    protocol = request.protocol
+
+    def is_gone() -> bool:
+        return request.transport is None or request.transport.is_closing()
+
+    with anyio.CancelScope(deadline=until) as scope:
+        if isinstance(protocol, _RequestHandler):
+            protocol.wait = scope
+        if is_gone():
+            scope.cancel()
+        try:
+            yield scope
+        finally:
+            if isinstance(protocol, _RequestHandler):
+                protocol.wait = None
+    if scope.cancelled_caught and is_gone():
+        raise ConnectionResetError("the client has gone")
+
+
 async def ask_for_body(request: web.Request) -> None:
     """Tell the client to send its body, if it waits for that: then nobody sends what would be refused by its head."""
     protocol = request.protocol
@@ -140,23 +173,29 @@ class _InFlight:
     """Knows when the last request is answered."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._none = Wake()
+        self._requests: set[object] = set()
+        self._ended = Wake()
+        # Then every answer closes its connection: an idle one is closed at the end, whatever is on its way to it.
+        self.are_last = False
 
     @web.middleware
     async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._count += 1
+        this = object()
+        self._requests.add(this)
         try:
-            return _too_many(request) if _is_crowded(request) else await handler(request)
+            response = _too_many(request) if _is_crowded(request) else await handler(request)
         finally:
-            self._count -= 1
-            if self._count == 0:
-                self._none()
+            self._requests.discard(this)
+            self._ended()
+        if self.are_last and not response.prepared:
+            response.force_close()
+        return response
 
     async def finished(self) -> None:
-        """Wait for a moment without requests."""
-        while self._count:
-            await self._none.next.wait()
+        """Wait until those are answered that are in flight now."""
+        now = set(self._requests)
+        while now & self._requests:
+            await self._ended.next.wait()
 
 
 def _spare_files() -> int:
@@ -182,10 +221,13 @@ class _RequestHandler(web.RequestHandler):
     of its request until it is told to continue: RFC 9110, section 10.1.1.
     """
 
-    __slots__ = ("_given_up", "is_body_held", "is_extra")
+    __slots__ = ("_given_up", "has_answered", "is_body_held", "is_extra", "wait")
 
     is_extra: bool
     is_body_held: bool
+    has_answered: bool
+    # What its request waits in, if it does.
+    wait: anyio.CancelScope | None
     # Why it was broken off by us: to whoever still writes, an answer that was cut short is none.
     _given_up: ConnectionError | None
 
@@ -196,6 +238,8 @@ class _RequestHandler(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._given_up = None
+        self.has_answered = False
+        self.wait = None
         if isinstance(transport, asyncio.WriteTransport):
             # Told of every byte that waits, and not only of 64 KiB: those that nobody takes hold a connection, too.
             transport.set_write_buffer_limits(0)
@@ -216,6 +260,8 @@ class _RequestHandler(web.RequestHandler):
         if isinstance(self._manager, _Server):
             self._manager.unread.discard(self)
         super().connection_lost(exc or self._given_up)
+        if self.wait is not None:
+            self.wait.cancel()
 
     def _give_up(self, transport: asyncio.Transport) -> None:
         self._given_up = ConnectionAbortedError("the client does not read its answer")
@@ -244,6 +290,7 @@ class _RequestHandler(web.RequestHandler):
         # What aiohttp refuses before the middlewares, as an expectation that nobody can meet.
         if resp.status >= 400 and isinstance(resp, HTTPException):  # noqa: PLR2004 - errors
             resp = problem_response(Problem("invalid_request", resp.text or resp.reason), request)
+        self.has_answered = True
         if self.is_body_held:
             # Nothing to read away for; and whether the body follows all the same, nobody knows.
             self._lingering_time = 0.0
@@ -256,6 +303,12 @@ class _Server(web.Server):
     unread: Unread
     # Not aiohttp's own list: there a connection whose client has gone stays until its request is answered.
     open_connections: int = 0
+
+    @property
+    def has_newcomers(self) -> bool:
+        """Whether somebody is connected who has never been answered."""
+        handlers = (each for each in self._connections if isinstance(each, _RequestHandler))
+        return any(each.transport is not None and not each.has_answered for each in handlers)
 
     def __call__(self) -> _RequestHandler:
         handler = _RequestHandler(self, loop=self._loop, **self._kwargs)
@@ -290,6 +343,29 @@ class _Runner(web.AppRunner):
         super().__init__(application, **options)
         self._most_connections = most_connections
         self._unread = unread
+
+    async def stop_listening(self) -> None:
+        """Take the connections that the kernel has made already: it resets those that nobody has taken by the end."""
+        clients: list[socket.socket] = []
+        for site in self.sites:
+            listens: Any = site._server  # noqa: SLF001 - aiohttp has no other way
+            for listening in listens.sockets:
+                with socket.socket(fileno=os.dup(listening.fileno())) as same, suppress(OSError):
+                    while True:
+                        clients.append(same.accept()[0])
+            # Closes before anybody else can connect: until then nothing is awaited.
+            await site.stop()
+        serve: Any = self.server
+        for client in clients:
+            with suppress(OSError):
+                await asyncio.get_running_loop().connect_accepted_socket(serve, client)
+
+    async def greet_last(self) -> None:
+        """Wait until everybody who is connected has been answered once, but not for long."""
+        with anyio.move_on_after(GREETING_SECONDS):
+            await anyio.sleep(GREETING_STEP_SECONDS)
+            while isinstance(self.server, _Server) and self.server.has_newcomers:  # noqa: ASYNC110 - half a second at most
+                await anyio.sleep(GREETING_STEP_SECONDS)
 
     async def _make_server(self) -> web.Server:
         # aiohttp has no public way to choose the class of request handlers.

@@ -2,9 +2,18 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
 import anyio
+
+# A scope for a wait: it ends at the moment given, and earlier when nobody is there any more to hear of it.
+Until = Callable[[float], AbstractContextManager[anyio.CancelScope]]
+
+
+def until(deadline: float) -> anyio.CancelScope:
+    """A scope for a wait of somebody who stays."""
+    return anyio.CancelScope(deadline=deadline)
 
 
 class Wake:

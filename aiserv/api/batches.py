@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from aiserv.api.responses import json_response
 from aiserv.api.routing import Routes
 from aiserv.models import BatchQuery, CreateJobs, Waited
 from aiserv.queries.base import BatchedJob
+from aiserv.serving import while_connected
 
 routes = Routes()
 
@@ -97,5 +99,5 @@ async def get_batch(request: web.Request) -> web.Response:
     batch_id = path_id(request, "batch_id")
     wait, applied = patience(request)
     if wait:
-        await request.app[FINISHED].wait_for_batch(batch_id, wait)
+        await request.app[FINISHED].wait_for_batch(batch_id, wait, partial(while_connected, request))
     return json_response(await request.app[DATABASE].get_batch(batch_id), headers=applied)

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiserv.answers.jobs import JobAnswer, JobsAnswer
 from aiserv.api.app_keys import CALLER, CLAIM_LEASE, CLAIMS, DATABASE, METRICS, SETTLEMENTS
 from aiserv.api.requests import parse, path_id, roomy
-from aiserv.api.responses import HandedOver, is_gone, job_response
+from aiserv.api.responses import HandedOver, job_response
 from aiserv.api.routing import Routes
 from aiserv.database import DatabaseError
 from aiserv.models import (
@@ -28,6 +28,7 @@ from aiserv.models import (
 )
 from aiserv.problems import SQLSTATES
 from aiserv.queries.base import ShownJob
+from aiserv.serving import while_connected
 
 logger = logging.getLogger(__name__)
 routes = Routes()
@@ -47,7 +48,10 @@ async def claim_jobs(request: web.Request) -> web.Response:
     settled, jobs = await settle_and_claim(request, body, claim) if "settle" in claim.model_fields_set else ("", [])
     # What was settled may have made room.
     jobs = jobs or await request.app[CLAIMS].first(
-        claim, request[CALLER].owner, partial(claim_now, request, claim), partial(is_gone, request)
+        claim,
+        request[CALLER].owner,
+        partial(claim_now, request, claim),
+        partial(while_connected, request),
     )
     request.app[METRICS].transitions("claim", ((job.task_type, job.model_profile) for job in jobs))
     text = f'{{"jobs":[{",".join(job.text for job in jobs)}]{settled}}}'
@@ -69,6 +73,8 @@ async def give_back(request: web.Request, claim: ClaimJobs, jobs: list[ShownJob]
         except DatabaseError as error:
             # Cancelled meanwhile, or handed over all the same: the worker has repeated its claim.
             logger.info("job %s is not given back: %s", job.id, error)
+            if error.sqlstate is None:
+                return  # nobody answers: the leases run out by themselves
 
 
 async def settle_and_claim(request: web.Request, body: str, claim: ClaimJobs) -> tuple[str, list[ShownJob]]:

@@ -12,7 +12,7 @@ from aiserv.database import Database
 from aiserv.filters import WatchEvents
 from aiserv.listener import notified_ids
 from aiserv.queries.jobs import Summary
-from aiserv.wake import Wake
+from aiserv.wake import Until, Wake, until
 
 KEPT: Final = 10_000
 PIECE: Final = 500
@@ -68,7 +68,11 @@ class Events:
         return int(number) if known and int(number) <= self._last else -1
 
     async def stream(
-        self, watched: WatchEvents, position: int, may_listen: Callable[[], bool] = lambda: True
+        self,
+        watched: WatchEvents,
+        position: int,
+        may_listen: Callable[[], bool] = lambda: True,
+        patience: Until = until,
     ) -> AsyncIterator[str]:
         """The text of events behind this position that match, as they come; a comment now and then.
 
@@ -88,7 +92,7 @@ class Events:
                     if event.job and _matches(watched, event.job):
                         yield f"event: job\nid: {self._instance}-{event.number}\ndata: {event.job.text}\n\n"
             else:
-                with anyio.move_on_after(COMMENT_SECONDS) as pause:
+                with patience(anyio.current_time() + COMMENT_SECONDS) as pause:
                     await woken.wait()
                 if pause.cancelled_caught:
                     yield COMMENT

@@ -1,12 +1,14 @@
 """Server-sent events: every job that reaches a final state, to whoever listens."""
 
+from functools import partial
+
 from aiohttp import web
 
 from aiserv.api.app_keys import CALLER, EVENTS, TOKENS
 from aiserv.api.requests import query
 from aiserv.api.routing import Routes
 from aiserv.filters import WatchEvents
-from aiserv.serving import REQUEST_ID
+from aiserv.serving import REQUEST_ID, while_connected
 
 routes = Routes()
 
@@ -30,6 +32,6 @@ async def watch_events(request: web.Request) -> web.StreamResponse:
     def may_listen() -> bool:
         return request.app[TOKENS].caller(request.headers.get("Authorization", "")) == request[CALLER]
 
-    async for text in events.stream(watched, position, may_listen):
+    async for text in events.stream(watched, position, may_listen, partial(while_connected, request)):
         await response.write(text.encode())
     return response

@@ -12,7 +12,7 @@ import anyio
 from aiserv.database import Database, DatabaseError
 from aiserv.listener import notified_ids
 from aiserv.queries.base import ShownJob
-from aiserv.wake import LOOK_SECONDS, Wake
+from aiserv.wake import LOOK_SECONDS, Until, Wake, until
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +59,9 @@ class FinishedJobs:
             for waiter in waiters:
                 waiter.wake()
 
-    async def wait_for(self, job_id: UUID, wait: timedelta) -> ShownJob:
+    async def wait_for(self, job_id: UUID, wait: timedelta, patience: Until = until) -> ShownJob:
         """The job when it is finished, or as it is when the time is over. Raises JN404."""
-        with self._waiting(job_id) as waiter, anyio.move_on_after(wait.total_seconds()):
+        with self._waiting(job_id) as waiter, patience(anyio.current_time() + wait.total_seconds()):
             while not self._stopping and not waiter.failed:
                 woken = waiter.wake.next
                 if waiter.shown and waiter.shown.is_finished:
@@ -69,14 +69,14 @@ class FinishedJobs:
                 await woken.wait()
         return await self._database.get_job(job_id)
 
-    async def wait_for_batch(self, batch_id: UUID, wait: timedelta) -> None:
+    async def wait_for_batch(self, batch_id: UUID, wait: timedelta, patience: Until = until) -> None:
         """Return when all jobs of the batch are finished, or the time is over."""
-        until = anyio.current_time() + wait.total_seconds()
-        while not self._stopping and (left := until - anyio.current_time()) > 0:
+        end = anyio.current_time() + wait.total_seconds()
+        while not self._stopping and (left := end - anyio.current_time()) > 0:
             unfinished = await self._database.unfinished_in_batch(batch_id)
             if unfinished is None:
                 return
-            await self.wait_for(unfinished, timedelta(seconds=left))
+            await self.wait_for(unfinished, timedelta(seconds=left), patience)
 
     async def run(self) -> None:
         """Read what is wanted, for ever."""

@@ -1,6 +1,7 @@
 """Jobs over HTTP: create, read and list them, retry and cancel one."""
 
 import json
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from aiserv.fields import is_traceparent
 from aiserv.filters import ListJobs
 from aiserv.models import CancelJob, CreateJob, Nothing, Waited
 from aiserv.queries.base import JobJson
+from aiserv.serving import while_connected
 
 routes = Routes()
 
@@ -49,7 +51,7 @@ async def create_job(request: web.Request) -> web.Response:
     shown, new = await app[CREATES].create_job(body, job)
     app[METRICS].transition("create", job.task_type, job.model_profile, int(new))
     if wait:
-        shown = await app[FINISHED].wait_for(shown.id, wait)
+        shown = await app[FINISHED].wait_for(shown.id, wait, partial(while_connected, request))
     replayed = {} if new else {"Idempotency-Replayed": "true"}
     return job_response(shown, status=201 if new else 200, headers={**location(shown.id), **replayed, **applied})
 
@@ -103,8 +105,10 @@ async def get_job(request: web.Request) -> web.Response:
     """A job as it is now, or when it is finished."""
     job_id = path_id(request)
     wait, applied = patience(request)
-    source = request.app[FINISHED].wait_for(job_id, wait) if wait else request.app[DATABASE].get_job(job_id)
-    shown = await source
+    if wait:
+        shown = await request.app[FINISHED].wait_for(job_id, wait, partial(while_connected, request))
+    else:
+        shown = await request.app[DATABASE].get_job(job_id)
     return versioned(request, shown.text, shown.version, applied)
 
 

@@ -57,8 +57,3 @@ class HandedOver(web.Response):
         except ConnectionError:
             await self._take_back()
             raise
-
-
-def is_gone(request: web.Request) -> bool:
-    """Whether the client has closed its connection."""
-    return request.transport is None or request.transport.is_closing()

@@ -10,7 +10,7 @@ import anyio
 from aiserv.database import Database
 from aiserv.models import ClaimJobs
 from aiserv.queries.base import ShownJob
-from aiserv.wake import Pause, TokenBucket, Wake
+from aiserv.wake import Pause, TokenBucket, Until, Wake, until
 
 # What claims want: task types and model profiles, none meaning any, and the jobs of one owner alone, if it is named.
 Wanted = tuple[frozenset[str], frozenset[str], str | None]
@@ -54,37 +54,35 @@ class WaitingClaims:
         self.look()
 
     async def first(
-        self, wanted: ClaimJobs, owner: str | None, claim: Claim, is_gone: Callable[[], bool]
+        self, wanted: ClaimJobs, owner: str | None, claim: Claim, patience: Until = until
     ) -> list[ShownJob]:
-        """What `claim` gets, tried until it gets something, the wait is over, or the client is gone."""
-        until = anyio.current_time() + wanted.wait.total_seconds()
+        """What `claim` gets, tried until it gets something or `patience` is over."""
+        end = anyio.current_time() + wanted.wait.total_seconds()
         jobs = await claim()
         if jobs or wanted.wait == timedelta(0) or wanted.limit == 0:
             return jobs
         with self._lane(wanted, owner) as lane:
-            with anyio.CancelScope(deadline=until) as patience:
+            with patience(end) as turn:
                 await lane.turn.acquire()
-            if patience.cancelled_caught:
+            if turn.cancelled_caught:
                 return []
             try:
-                return await self._look(wanted, claim, lane, until, is_gone)
+                return await self._look(wanted, claim, lane, end, patience)
             finally:
                 lane.turn.release()
 
-    async def _look(
-        self, wanted: ClaimJobs, claim: Claim, lane: _Lane, until: float, is_gone: Callable[[], bool]
-    ) -> list[ShownJob]:
+    async def _look(self, wanted: ClaimJobs, claim: Claim, lane: _Lane, end: float, patience: Until) -> list[ShownJob]:
         pause = Pause()
-        while not (self._stopping or is_gone()):
+        while not self._stopping:
             # Before the claim, not after it: a job created in between must not be missed.
             woken = lane.wake.next
             # Never cancelled: it might have claimed already.
             jobs = await claim()
             lane.looks.looked(found=bool(jobs))
-            if jobs or anyio.current_time() >= until:
+            if jobs or anyio.current_time() >= end:
                 return jobs
             due_in = pause(await self._database.next_wake(wanted.task_types, wanted.model_profiles))
-            with anyio.CancelScope(deadline=min(until, anyio.current_time() + due_in)):
+            with patience(min(end, anyio.current_time() + due_in)):
                 await woken.wait()
                 await lane.looks()
         return []

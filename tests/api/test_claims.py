@@ -325,8 +325,6 @@ async def test_a_job_that_comes_between_the_look_of_a_waiting_claim_and_its_rest
     async with Database.open(conninfo, size=1, name="claims") as database:
         claims = WaitingClaims(database)
         with anyio.fail_after(10):
-            await claims.first(
-                ClaimJobs.model_validate({"worker_id": "w", "wait": "20s"}), None, claim, is_gone=lambda: False
-            )
+            await claims.first(ClaimJobs.model_validate({"worker_id": "w", "wait": "20s"}), None, claim)
 
     assert looks == 3

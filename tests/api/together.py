@@ -22,7 +22,7 @@ HELD_UP = 20.0  # seconds at most
 
 
 class Together:
-    """Holds up `function`, which stores what is asked for. Construct it before the server is started."""
+    """Holds up `function`, which stores what is asked for."""
 
     def __init__(self, api: Api, connect: Connect, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self._api = api

@@ -27,8 +27,8 @@ MUTANTS = [
     Mutant(
         "beyond the most everybody is answered",
         "aiserv/serving.py",
-        "return _too_many(request) if _is_crowded(request) else await handler(request)",
-        "return await handler(request)",
+        "response = _too_many(request) if _is_crowded(request) else await handler(request)",
+        "response = await handler(request)",
         "tests/test_connections.py::test_when_all_are_busy_probes_are_answered_and_others_told_to_come_again",
     ),
     Mutant(
