@@ -236,6 +236,9 @@ class Worker:
         until = time.monotonic() + STRETCH_SECONDS
         while self._waiting and (now := time.monotonic()) < until:
             attempt = self._waiting.popleft()
+            if not self._waiting:
+                # From here on a few free slots are enough to ask for.
+                self._look_for_more()
             self._call_follower(followers)
             attempt.started = now
             try:
