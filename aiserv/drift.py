@@ -44,8 +44,7 @@ def _by_hand(files: Mapping[str, SqlFile], routines: Iterable[Routine]) -> Findi
     known = list(routines)
     times = Counter(routine.name for routine in known)
     meant = {routine.name: (file, routine) for file in files.values() if (routine := _routine(file))}
-    found = {routine.name: routine for routine in known}
-    changed = sorted(file.name for name, (file, routine) in meant.items() if found.get(name) != routine)
+    changed = sorted(file.name for file, routine in meant.values() if routine not in known)
     foreign = sorted(name for name in times if name not in meant or times[name] > 1)
     if changed:
         advice = "Run these files of sql/ with psql, or say in a change of them what you need."

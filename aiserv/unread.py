@@ -26,7 +26,9 @@ class Unread:
         self._held[who] = size, give_up, timer
         self._size += size
         while self._size > MOST and len(self._held) > 1:
-            self._give_up(next(iter(self._held)))
+            # Of those with more than their share: a few bytes would make no room.
+            share = self._size / len(self._held)
+            self._give_up(next(one for one, (held, _, _) in self._held.items() if held >= share))
 
     def discard(self, who: object) -> None:
         """It has taken all, or has gone."""

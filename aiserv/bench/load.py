@@ -19,6 +19,8 @@ from typing import Any, Final
 HEAD_END: Final = b"\r\n\r\n"
 LENGTH: Final = b"\r\ncontent-length:"
 OK: Final = range(200, 300)
+# For the last answers.
+PATIENCE_SECONDS: Final = 60.0
 RECEIVED_BYTES: Final = 256 * 1024
 
 
@@ -149,8 +151,11 @@ def closed_loop(
         for client, content in zip(clients, left, strict=False):
             selector.register(client.socket, selectors.EVENT_READ, client)
             client.ask(content)
+        give_up = begin + seconds + PATIENCE_SECONDS
         while selector.get_map():
-            for key, _ in selector.select():
+            if not (ready := selector.select(max(give_up - time.monotonic(), 0))):
+                raise LoadError("the server does not answer")
+            for key, _ in ready:
                 client = key.data
                 if not client.is_answered():
                     continue

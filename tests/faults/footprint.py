@@ -10,6 +10,8 @@ from tests.faults.service import get
 from tests.processes import Process, descriptors
 
 HELD = re.compile(r'^aiserv_(?:database_connections\{state="(\w+)"\}|(tasks)) (\S+)$', re.MULTILINE)
+# Connections for the probes of a server, which no metric counts: opened when they are needed, and kept.
+PROBES = 2
 
 
 async def footprint(process: Process) -> dict[str, int]:
@@ -24,9 +26,10 @@ async def footprint(process: Process) -> dict[str, int]:
 async def back_at(before: Mapping[str, int], process: Process, seconds: float = 10.0) -> float:
     """How long it took until it held no more than before; fails when that takes too long."""
     started = time.monotonic()
+    most = {**before, "files": before["files"] + PROBES}
     held = await footprint(process)
-    while any(held[name] > before[name] for name in before):
-        assert time.monotonic() - started < seconds, (before, held)
+    while any(held[name] > most[name] for name in most):
+        assert time.monotonic() - started < seconds, (most, held)
         await anyio.sleep(0.05)
         held = await footprint(process)
     return time.monotonic() - started

@@ -136,7 +136,7 @@ class Soak:
                 tenth.pages.append(number(self._db, PAGES) - before)
             self._settle(jobs)
         # As a server: come again at once while there is more to prune.
-        while number(self._db, "select (aiserv.sweep(interval '1 second') <= clock_timestamp())::int as more"):
+        while number(self._db, "select (aiserv.sweep(interval '10 milliseconds') <= clock_timestamp())::int as more"):
             pass
         if self._vacuums:
             # Autovacuum comes once a minute; here a minute is a second.

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 TREE = ["aiserv", "workers", "sql", "tests", "pyproject.toml", "openapi.json", "Makefile", "deploy"]
 AT_ONCE = os.cpu_count() or 1
 SECONDS = 300
+SECONDS_FOR_ALL = 1800
 SECONDS_TO_END = 20
 # The seed: whether a mutant lives must not hang on luck. Schemathesis takes a second to load.
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--hypothesis-seed=1"]
@@ -64,8 +65,8 @@ class Gate:
 
     async def without_any_bug(self, tests: Sequence[str]) -> str:
         """What pytest says of these tests if they do not pass as they are."""
-        status, output = await self._pytest(self._tree, f"--numprocesses={AT_ONCE}", *tests)
-        return "" if status == 0 else output
+        status, output = await self._pytest(self._tree, f"--numprocesses={AT_ONCE}", *tests, seconds=SECONDS_FOR_ALL)
+        return "" if status == 0 else output or "they took too long"
 
     async def judge(self, mutant: Mutant) -> Verdict:
         """What becomes of the mutant."""
@@ -81,7 +82,7 @@ class Gate:
             shutil.copytree(self._tree, copy, copy_function=os.link, dirs_exist_ok=True)
             yield Path(copy)
 
-    async def _pytest(self, tree: Path, *arguments: str) -> tuple[int | None, str]:
+    async def _pytest(self, tree: Path, *arguments: str, seconds: float = SECONDS) -> tuple[int | None, str]:
         """The exit status of pytest and what it printed; no status when it took too long."""
         output = bytearray()
         status = None
@@ -93,7 +94,7 @@ class Gate:
             start_new_session=True,  # Ctrl-C is for us: we end it
         ) as process:
             try:
-                with anyio.move_on_after(SECONDS):
+                with anyio.move_on_after(seconds):
                     assert process.stdout
                     async for part in process.stdout:
                         output += part
@@ -104,6 +105,8 @@ class Gate:
                     process.terminate()
                     with anyio.move_on_after(SECONDS_TO_END, shield=True):
                         await process.wait()
+                    if process.returncode is None:
+                        os.killpg(process.pid, signal.SIGKILL)
         return status, output.decode(errors="replace")
 
 

@@ -243,13 +243,13 @@ async def test_a_download_that_falls_silent_is_given_up(monkeypatch: pytest.Monk
 
 
 async def test_a_slow_download_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.audio.sources.SILENT_SECONDS", 0.5)
+    monkeypatch.setattr("workers.audio.sources.SILENT_SECONDS", 2.0)
 
     async def slow(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": str(len(AUDIO))})
         await response.prepare(request)
         for start in range(0, len(AUDIO), 1000):
-            await anyio.sleep(0.06)
+            await anyio.sleep(0.25)
             await response.write(AUDIO[start : start + 1000])
         return response
 
