@@ -40,6 +40,19 @@ async def test_a_job_committed_between_looking_and_waiting_starts_at_once(connin
         assert (await finished(db, created[1]))["status"] == "completed"
 
 
+async def test_a_job_that_comes_while_others_wait_to_be_begun_takes_the_free_slot(conninfo: str, db: Db) -> None:
+    async def create_another() -> None:
+        await heard(worker, lambda: create(db))
+
+    async with running(conninfo, never, slots=4) as worker:
+        meddler(worker.claim_database).after_claim = create_another
+        with db.transaction():
+            for _ in range(3):
+                create(db)
+
+        await until(lambda: len(worker.attempts) == 4)
+
+
 async def test_a_job_that_is_only_to_be_settled_needs_no_slot(
     conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
