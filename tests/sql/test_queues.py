@@ -74,8 +74,8 @@ def test_a_claim_of_hundreds_of_profiles_takes_few_locks(db: Db, asked: dict[str
             "select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'"
         ).fetchall()
 
-    # And one of the worker.
-    assert held["count"] <= most + 1
+    # And one of the worker, and one of the turn of its owner.
+    assert held["count"] <= most + 2
 
 
 def test_a_pause_may_be_of_one_task_type_alone(db: Db) -> None:
