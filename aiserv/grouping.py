@@ -62,14 +62,10 @@ class Grouping(Generic[Item, Outcome]):
 
         A caller that is cancelled takes the item along if it has not left yet.
         """
-        return await self.add(item)
-
-    def add(self, item: Item) -> asyncio.Future[Outcome]:
-        """The same for a caller who does something else meanwhile."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Member(item, outcome))
         self._wake()
-        return outcome
+        return await outcome
 
     async def run(self) -> None:
         """Send what arrives, for ever."""

@@ -33,13 +33,13 @@ class Together:
         """.encode()
         self._taken_in: list[object] = []
         self.answers: dict[str, Answer] = {}
-        add = Grouping.add
+        take_in = Grouping.__call__
 
-        def counted(grouping: Grouping[Any, Any], item: object) -> object:
+        async def counted(grouping: Grouping[Any, Any], item: object) -> object:
             self._taken_in.append(item)
-            return add(grouping, item)
+            return await take_in(grouping, item)
 
-        monkeypatch.setattr(Grouping, "add", counted)
+        monkeypatch.setattr(Grouping, "__call__", counted)
 
     async def post(self, first: Post, others: dict[str, Post], meanwhile: Callable[[], object] = lambda: None) -> None:
         """Have the first on its way and the others behind it, do something meanwhile, and let them all go."""
