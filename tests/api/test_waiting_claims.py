@@ -91,18 +91,28 @@ async def test_a_claim_that_waits_ends_when_the_server_stops(start: Start, sessi
     assert answer.json == {"jobs": []}
 
 
-async def test_a_claim_whose_client_is_gone_gives_its_jobs_back(
-    api: Api, db: psycopg.Connection[DictRow], connect: Callable[..., psycopg.Connection[DictRow]]
-) -> None:
-    job = await api.create()
+async def held_up_and_gone(
+    api: Api,
+    db: psycopg.Connection[DictRow],
+    connect: Callable[..., psycopg.Connection[DictRow]],
+    body: bytes,
+) -> psycopg.Connection[DictRow]:
+    """Who holds up a claim with this body, in a transaction; meanwhile the claim's client has gone."""
     locker = connect()
     locker.execute("begin")
     locker.execute("lock table aiserv.lease in access exclusive mode")
-    body = b'{"worker_id":"gone"}'
     head = f"POST /api/v1/jobs/claim HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with await anyio.connect_tcp("127.0.0.1", api.port) as stream:
         await stream.send(head + body)
         await until_found(db, "select from pg_locks where not granted and relation = 'aiserv.lease'::regclass")
+    return locker
+
+
+async def test_a_claim_whose_client_is_gone_gives_its_jobs_back(
+    api: Api, db: psycopg.Connection[DictRow], connect: Callable[..., psycopg.Connection[DictRow]]
+) -> None:
+    job = await api.create()
+    locker = await held_up_and_gone(api, db, connect, b'{"worker_id":"gone"}')
 
     locker.execute("rollback")
     await until_found(db, "select from aiserv.attempts where outcome = 'released'")
@@ -119,14 +129,7 @@ async def test_a_repeated_claim_keeps_what_the_first_one_would_give_back(
 ) -> None:
     caplog.set_level(logging.INFO, "aiserv.api.claims")
     await api.create()
-    locker = connect()
-    locker.execute("begin")
-    locker.execute("lock table aiserv.lease in access exclusive mode")
-    body = b'{"worker_id":"w","claim_id":"c"}'
-    head = f"POST /api/v1/jobs/claim HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    async with await anyio.connect_tcp("127.0.0.1", api.port) as stream:
-        await stream.send(head + body)
-        await until_found(db, "select from pg_locks where not granted and relation = 'aiserv.lease'::regclass")
+    locker = await held_up_and_gone(api, db, connect, b'{"worker_id":"w","claim_id":"c"}')
     repeated: list[dict[str, Any]] = []
 
     async def repeat() -> None:
