@@ -6,7 +6,7 @@ from typing import Any, Final
 import anyio
 from psycopg import Connection
 
-SOON: Final = 5.0  # seconds, for what takes milliseconds on a machine that does nothing else
+SOON: Final = 30.0  # seconds, for what takes milliseconds unless the machine stands still
 
 
 async def until(is_true: Callable[[], object], seconds: float = SOON) -> None:
