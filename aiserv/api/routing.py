@@ -18,7 +18,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PATTERNS: Final = {"{job_id}": r"{job_id:(?!(?:batch|claim|retry|cancel)$)[^/]+}"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Route:
     """One method of one path, and the scope that a token needs for it.
 
