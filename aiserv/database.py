@@ -96,11 +96,8 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
         name: str,
         statement_timeout: timedelta = timedelta(seconds=60),
         caps: Caps | None = None,
-        flushed: bool = True,
     ) -> AsyncIterator[Self]:
         """A pool of up to `size` connections, each statement bounded by `statement_timeout`, each create by `caps`.
-
-        Without `flushed` a commit does not wait for the disk: a crash of PostgreSQL may undo the latest ones.
 
         Database time is bounded by the server and not by cancelling: a cancelled query costs its connection.
         PostgreSQL need not be up yet: calls wait for it, up to 4 seconds each.
@@ -108,7 +105,6 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
         session = {
             "statement_timeout": int(statement_timeout / timedelta(milliseconds=1)),
             **(caps or Caps()).session(),
-            **({} if flushed else {"synchronous_commit": "off"}),
         }
         pool = AsyncConnectionPool(
             conninfo,

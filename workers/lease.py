@@ -29,7 +29,6 @@ class LeaseKeeper:
         database: Database,
         record: Record,
         lease: timedelta,
-        instance_id: UUID | None = None,
         *,
         held: Callable[[], Mapping[UUID, int]],
         lost: Callable[[UUID, int], None],
@@ -38,7 +37,6 @@ class LeaseKeeper:
         self._database = database
         self._record = record
         self._lease = lease
-        self._instance_id = instance_id
         self._held = held
         self._lost = lost
         self._renewed = renewed
@@ -61,7 +59,7 @@ class LeaseKeeper:
         if not held:
             return True
         try:
-            kept = await self._database.heartbeat_jobs(held, self._lease, self._instance_id)
+            kept = await self._database.heartbeat_jobs(held, self._lease)
         except DatabaseError as error:
             logger.warning("%s leases not renewed, trying again: %s", len(held), self._record.database_error(error))
             return False

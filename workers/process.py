@@ -132,10 +132,7 @@ async def _open_worker(settings: Settings, open_work: OpenWork, stack: AsyncExit
     # One connection settles, more are for releases.
     size = min(slots, settings.database.pool_size)
     database = await stack.enter_async_context(Database.open(url, size=size, name="aiserv worker"))
-    # A claim that a crash undoes gives its job out again, under the same number: the instance is part of the fence.
-    claim_database = await stack.enter_async_context(
-        Database.open(url, size=1, name="aiserv worker claims", flushed=False)
-    )
+    claim_database = await stack.enter_async_context(Database.open(url, size=1, name="aiserv worker claims"))
     lease_database = await stack.enter_async_context(
         Database.open(url, size=1, name="aiserv worker leases", statement_timeout=LEASE_STATEMENT_TIMEOUT)
     )

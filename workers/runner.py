@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
-from uuid import UUID
 
 import anyio
 
@@ -47,7 +46,6 @@ class Runner:
         database: Database,
         metrics: WorkerMetrics,
         record: Record,
-        instance_id: UUID,
         *,
         secrets: Sequence[str],
         patience: timedelta,
@@ -56,10 +54,9 @@ class Runner:
         self._database = database
         self._metrics = metrics
         self._record = record
-        self._instance_id = instance_id
         self._secrets = secrets
         self._patience = patience
-        self.settler = Settler(database, record, instance_id)
+        self.settler = Settler(database, record)
 
     async def run(self, attempts: Iterator[Attempt], ended: Ended) -> None:
         """Execute one job after another and see to it that the ends are stored; `ended` hears of each when it is.
@@ -157,7 +154,7 @@ class Runner:
         try:
             # No provider's pause holds back a job that nobody could be reported for.
             delay = trouble.retry_after if trouble and trouble.troubles == {} else None
-            give_back = partial(self._database.give_back, job, self._instance_id, trouble, self._patience, delay)
+            give_back = partial(self._database.give_back, job, trouble, self._patience, delay)
             status = await self._insist(job, give_back)
         except DatabaseError as error:
             return self._refused(job, sqlstate(error))

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
-from uuid import UUID
 
 import anyio
 from pydantic import JsonValue
@@ -80,10 +79,9 @@ class _Waiting(NamedTuple):
 class Settler:
     """Hands settlements to PostgreSQL, one statement at a time: no delay when idle, one commit for many under load."""
 
-    def __init__(self, database: Database, record: Record, instance_id: UUID | None = None) -> None:
+    def __init__(self, database: Database, record: Record) -> None:
         self._database = database
         self._record = record
-        self._instance_id = instance_id
         self._waiting: deque[_Waiting] = deque()
         self._wake = Wake()
         # Halved by each group that fails, doubled by each that does not: so whoever PostgreSQL refuses is soon alone,
@@ -116,7 +114,7 @@ class Settler:
 
     async def _settle(self, group: list[_Waiting]) -> None:
         try:
-            refused = await self._database.settle_jobs([waiting.settlement for waiting in group], self._instance_id)
+            refused = await self._database.settle_jobs([waiting.settlement for waiting in group])
         except DatabaseError as error:
             said = self._record.database_error(error)
             state = error.sqlstate or CONNECTION_FAILURE

@@ -47,7 +47,7 @@ class Worker:
     model_profiles: list[str]
     execute: Executor
     database: Database
-    # Claims have a connection of their own, which does not wait for the disk.
+    # Claims have a connection of their own: whatever settlements and releases wait for, work goes on.
     claim_database: Database
     # Renewals have one, too: a busy pool must not cost a lease.
     lease_database: Database
@@ -85,7 +85,6 @@ class Worker:
             self.database,
             self.metrics,
             self.record,
-            self.instance_id,
             secrets=self.secrets,
             patience=self.patience,
         )
@@ -93,7 +92,6 @@ class Worker:
             self.lease_database,
             self.record,
             self.lease,
-            self.instance_id,
             held=self._held,
             lost=self._lose,
             renewed=self._renewed,
@@ -253,7 +251,7 @@ class Worker:
 
     def _ended(self, attempt: Attempt, end: End) -> None:
         job = attempt.job
-        # Unless the same number was given out again, to us as well: a crash of PostgreSQL had undone the claim.
+        # Unless the same number was given out again, to us as well: a failover had lost the claim.
         if self.attempts.get(attempt.key) is attempt:
             del self.attempts[attempt.key]
         self._look_for_more()

@@ -94,27 +94,25 @@ class WorkQueries(Queries):
         # The input stays a text: one that Python cannot parse must not cost its neighbours.
         return [Job(*job) for _, *job in rows if job[0] is not None], rows[0][0]
 
-    async def settle_jobs(self, settlements: Sequence[str], instance_id: UUID | None = None) -> dict[int, Settlement]:
+    async def settle_jobs(self, settlements: Sequence[str]) -> dict[int, Settlement]:
         """The settlements that were refused, by their index: as a rule none.
 
-        They are given as JSON text as `aiserv.settle_jobs` describes it. With `instance_id` only leases of that start
-        of a worker are settled.
+        They are given as JSON text as `aiserv.settle_jobs` describes it.
         """
         rows = await self._rows(
             """
             select settled.number, settled.id, settled.status, settled.code, settled.detail
-            from aiserv.settle_jobs(settlements => %(settlements)s::json, instance_id => %(instance_id)s)
+            from aiserv.settle_jobs(settlements => %(settlements)s::json)
                 with ordinality as settled(id, status, code, detail, hint, number)
             where settled.code is not null
             """,
-            {"settlements": f"[{','.join(settlements)}]", "instance_id": instance_id},
+            {"settlements": f"[{','.join(settlements)}]"},
         )
         return {number - 1: Settlement(*refused) for number, *refused in rows}
 
     async def give_back(
         self,
         job: Job,
-        instance_id: UUID,
         trouble: Trouble | None,
         patience: timedelta,
         delay: timedelta | None = None,
@@ -129,8 +127,7 @@ class WorkQueries(Queries):
                 category    => %(category)s,
                 message     => %(message)s,
                 patience    => %(patience)s,
-                delay       => %(delay)s,
-                instance_id => %(instance_id)s
+                delay       => %(delay)s
             ) as job
             """,
             {
@@ -140,23 +137,18 @@ class WorkQueries(Queries):
                 "message": trouble and trouble.message,
                 "patience": patience,
                 "delay": delay,
-                "instance_id": instance_id,
             },
         )
         return row[0]  # type: ignore[no-any-return]  # a column of texts
 
-    async def heartbeat_jobs(
-        self, held: dict[UUID, int], lease: timedelta, instance_id: UUID | None = None
-    ) -> dict[UUID, datetime]:
+    async def heartbeat_jobs(self, held: dict[UUID, int], lease: timedelta) -> dict[UUID, datetime]:
         """Renew the leases of these jobs, given with their attempts; returns those still held, and until when."""
         rows = await self._rows(
             """
             select job.id, job.lease_expires_at
-            from aiserv.heartbeat_jobs(
-                job_ids => %(job_ids)s, attempts => %(attempts)s, lease => %(lease)s, instance_id => %(instance_id)s
-            ) as job
+            from aiserv.heartbeat_jobs(job_ids => %(job_ids)s, attempts => %(attempts)s, lease => %(lease)s) as job
             """,
-            {"job_ids": list(held), "attempts": list(held.values()), "lease": lease, "instance_id": instance_id},
+            {"job_ids": list(held), "attempts": list(held.values()), "lease": lease},
         )
         return dict(rows)
 

@@ -1,10 +1,9 @@
 create or replace function aiserv._complete(
-    job_ids     uuid[],
-    attempts    integer[],
-    worker_ids  text[],
-    results     json[],
-    usages      json[],
-    instance_id uuid default null
+    job_ids    uuid[],
+    attempts   integer[],
+    worker_ids text[],
+    results    json[],
+    usages     json[]
 )
 returns bigint[]
 language plpgsql
@@ -32,7 +31,6 @@ begin
         where lease.job_id between item.job_id and item.job_id
           and lease.attempt = coalesce(item.attempt, lease.attempt)
           and lease.worker_id = coalesce(item.worker_id, lease.worker_id)
-          and lease.instance_id = coalesce(_complete.instance_id, lease.instance_id)
         returning
             lease.job_id, lease.attempt, lease.worker_id, lease.started_at, item.result, item.usage, item.position,
             clock_timestamp() as moment
@@ -60,4 +58,4 @@ end;
 $$;
 
 comment on function aiserv._complete is
-'Complete those of the jobs with a result whose lease the given attempt, worker and instance hold (null: whoever holds it); returns their positions in the arrays.';
+'Complete those of the jobs with a result whose lease the given attempt and worker hold (null: whoever holds it); returns their positions in the arrays.';

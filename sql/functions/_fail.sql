@@ -6,8 +6,7 @@ create or replace function aiserv._fail(
     worker_id   text,
     retryable   boolean,
     retry_after interval,
-    usage       json,
-    instance_id uuid default null
+    usage       json
 )
 returns boolean
 language plpgsql
@@ -22,7 +21,6 @@ begin
         where lease.job_id = _fail.job_id
           and lease.attempt = coalesce(_fail.attempt, lease.attempt)
           and lease.worker_id = coalesce(_fail.worker_id, lease.worker_id)
-          and lease.instance_id = coalesce(_fail.instance_id, lease.instance_id)
         returning lease.job_id, lease.attempt, lease.worker_id, lease.started_at, clock_timestamp() as moment
     ),
     judged as (
@@ -74,5 +72,5 @@ end;
 $$;
 
 comment on function aiserv._fail is
-'End the running attempt with a failure, if the given attempt, worker and instance hold it: pending again when it is retryable and not
+'End the running attempt with a failure, if the given attempt and worker hold it: pending again when it is retryable and not
 failure number max_attempts, else failed. Returns whether they held it.';

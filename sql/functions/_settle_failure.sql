@@ -1,7 +1,4 @@
-create or replace function aiserv._settle_failure(
-    item        json,
-    instance_id uuid default null
-)
+create or replace function aiserv._settle_failure(item json)
 returns aiserv.settlement
 language plpgsql
 set search_path = pg_temp
@@ -15,7 +12,7 @@ declare
 begin
     if aiserv._fail(
         job_id, item ->> 'category', item ->> 'message', attempt, worker_id, retryable, (item ->> 'retry_after')::interval,
-        nullif((item -> 'usage')::text, 'null')::json, _settle_failure.instance_id
+        nullif((item -> 'usage')::text, 'null')::json
     ) then
         select shown.id, shown.status into answer.id, answer.status from aiserv.jobs as shown where shown.id = job_id;
         return answer;

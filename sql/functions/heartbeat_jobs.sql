@@ -1,8 +1,7 @@
 create or replace function aiserv.heartbeat_jobs(
-    job_ids     uuid[],
-    attempts    integer[],
-    lease       interval default null,
-    instance_id uuid     default null
+    job_ids  uuid[],
+    attempts integer[],
+    lease    interval default null
 )
 returns setof aiserv.jobs
 language plpgsql
@@ -37,7 +36,6 @@ begin
         ) as item
         where held.job_id between item.job_id and item.job_id
           and held.attempt = item.attempt
-          and held.instance_id = coalesce(heartbeat_jobs.instance_id, held.instance_id)
         returning held.job_id
     )
     select array_agg(renewed.job_id) into kept from renewed;
@@ -52,5 +50,4 @@ $$;
 comment on function aiserv.heartbeat_jobs is
 'Renew the leases of many running jobs, each named by id and attempt, and return those still held: the others were
 cancelled, taken away or settled, and their runs must stop. lease is how long from now; without it as long as claimed for.
-instance_id is that of the claims: with it only their leases are renewed.
 Raises JV400 (arrays of unequal length, lease out of range).';

@@ -62,10 +62,6 @@ begin
         from finished
     )
     select coalesce(array_agg(finished.id), '{}') into fatal from finished;
-    -- A claim need not wait for the disk; the end of a job does.
-    if fatal <> '{}' and current_setting('synchronous_commit') = 'off' then
-        perform set_config('synchronous_commit', 'local', true);
-    end if;
     perform aiserv._remember_unsuccessful(fatal);
     perform aiserv._requeue(
         array(select lease.*::aiserv.lease from unnest(lost) as lease where lease.job_id <> all(fatal)), 'lease_expired'

@@ -1,12 +1,11 @@
 create or replace function aiserv.release_job(
-    job_id      uuid,
-    attempt     integer  default null,
-    worker_id   text     default null,
-    delay       interval default null,
-    category    text     default null,
-    message     text     default null,
-    patience    interval default null,
-    instance_id uuid     default null
+    job_id    uuid,
+    attempt   integer  default null,
+    worker_id text     default null,
+    delay     interval default null,
+    category  text     default null,
+    message   text     default null,
+    patience  interval default null
 )
 returns aiserv.jobs
 language plpgsql
@@ -38,7 +37,7 @@ begin
           and coalesce(job.first_claim_at, lease.started_at) + release_job.patience <= clock_timestamp()
     ) and aiserv._fail(
         release_job.job_id, release_job.category, coalesce(release_job.message, ''), release_job.attempt, release_job.worker_id,
-        false, null, null, release_job.instance_id
+        false, null, null
     ) then
         answer.id := release_job.job_id;
         return aiserv._answer(answer);
@@ -49,7 +48,6 @@ begin
     where lease.job_id = release_job.job_id
       and lease.attempt = coalesce(release_job.attempt, lease.attempt)
       and lease.worker_id = coalesce(release_job.worker_id, lease.worker_id)
-      and lease.instance_id = coalesce(release_job.instance_id, lease.instance_id)
     returning lease.* into held;
 
     if found then
@@ -83,6 +81,6 @@ comment on function aiserv.release_job is
 'Give a running job back unharmed: pending again, at once in its old place or after delay; failures stay as they are.
 With a category and a message, which are seen while it waits, its provider was in trouble (report_provider says so of the provider):
 it goes behind the others that are due, and once patience is over since its first claim, it fails with them instead.
-A repeat by the same attempt returns the job unchanged. instance_id is that of the claim: with it only its lease is given back.
+A repeat by the same attempt returns the job unchanged.
 Raises JN404 (no such job), JL409 (attempt or worker no longer holds it), JS409 (it is not running), JV400 (delay out of range,
 malformed words).';

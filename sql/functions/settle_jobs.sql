@@ -1,7 +1,6 @@
 create or replace function aiserv.settle_jobs(
     settlements json,
-    fenced      boolean default true,
-    instance_id uuid    default null
+    fenced      boolean default true
 )
 returns setof aiserv.settlement
 language plpgsql
@@ -40,7 +39,7 @@ begin
         order by setting.model_profile, setting.task_type
         for update;
     end if;
-    completed := aiserv._complete(job_ids, attempts, worker_ids, results, usages, settle_jobs.instance_id);
+    completed := aiserv._complete(job_ids, attempts, worker_ids, results, usages);
 
     -- As nearly always: nothing to explain.
     if cardinality(completed) = cardinality(job_ids) then
@@ -58,7 +57,7 @@ begin
             case
                 when each.position = any(completed) then (each.id, 'completed', null, null, null)::aiserv.settlement
                 when each.result is not null then aiserv._completion_answer(each.id, each.attempt, each.worker_id, each.result)
-                else aiserv._settle_failure(each.item, settle_jobs.instance_id)
+                else aiserv._settle_failure(each.item)
             end as answer
         from (
             select listed.*
@@ -75,5 +74,5 @@ comment on function aiserv.settle_jobs is
 'Complete and fail many jobs in one transaction. settlements is a JSON array of {"id", "attempt", "result", "worker_id"?, "usage"?}
 and {"id", "attempt", "category", "message", "worker_id"?, "retryable"?, "retry_after"?, "usage"?}. Returns in order what became of
 each: its status, or the code, detail and hint of a refusal; one refused item fails alone. With fenced => false an item may lack
-attempt, and means whoever runs the job. instance_id is that of the claims: with it only their leases are settled.
+attempt, and means whoever runs the job.
 Raises JV400 (an item that makes no sense, naming it).';

@@ -192,10 +192,10 @@ class Load:
         return None if response.status == 503 else {}
 
 
-def checked(load: Load, connect: Connect, provider: EchoProvider, running: Service, crashes: int = 0) -> None:
+def checked(load: Load, connect: Connect, provider: EchoProvider, running: Service) -> None:
     """What every fault must leave: everything acknowledged as it was, and logs without a traceback."""
     with connect() as db:
-        load.ledger.compare(db, provider.executions, crashes)
+        load.ledger.compare(db, provider.executions)
     assert load.ledger.violations == []
     assert load.surprises == []
     assert running.complaints() == []

@@ -25,7 +25,6 @@ class Postgres:
 
     directory: Path
     url: str = ""
-    crashes: int = 0
     _running: ExitStack = field(default_factory=ExitStack)
 
     def start(self) -> None:
@@ -38,7 +37,6 @@ class Postgres:
 
     def break_off(self) -> None:
         """Stop it as `pg_ctl stop --mode immediate` does: its processes quit where they are."""
-        self.crashes += 1
         os.kill(self.pid, signal.SIGQUIT)
         self._running.close()
 
@@ -48,7 +46,6 @@ class Postgres:
 
     def kill(self) -> None:
         """Kill the postmaster as the kernel does when memory is out, and see its children off."""
-        self.crashes += 1
         os.kill(self.pid, signal.SIGKILL)
         self._running.close()
 
@@ -59,7 +56,6 @@ class Postgres:
                 "select pid from pg_stat_activity where application_name like %s limit 1", [pattern]
             ).fetchone()
             if row:
-                self.crashes += 1
                 os.kill(row["pid"], signal.SIGKILL)
         await until(self.answers, 60)
 

@@ -126,7 +126,7 @@ async def test_chaos_costs_nothing_that_was_acknowledged(tmp_path: Path, measure
                         await fault()
                 for url in running.urls:
                     await answers(f"{url}/readyz", "", 200, 30)
-                checked(load, postgres.connect, provider, running, postgres.crashes)
+                checked(load, postgres.connect, provider, running)
                 servers = [server.popen.pid for server in running.servers]
                 await until(lambda: max(map(descriptors, servers)) < MOST_DESCRIPTORS, 20)
     measured(f"{done.total()} faults in {CHAOS_SECONDS:.0f} s")

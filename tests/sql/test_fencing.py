@@ -1,6 +1,5 @@
 """Who may settle: the attempt that holds the job, and nobody else; repeats are answered, not refused."""
 
-import json
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -87,34 +86,6 @@ def test_a_lease_that_is_over_still_counts_until_the_job_is_taken(db: Db, verb: 
 
     assert settled["updated_at"] > job["updated_at"]
     assert call(db, "recover_jobs") == []
-
-
-def test_of_two_instances_with_the_same_attempt_only_the_holder_can_touch_the_job(db: Db) -> None:
-    # As after a crash that undid the first claim.
-    undone, holder = {"instance_id": uuid4()}, {"instance_id": uuid4()}
-    create(db)
-    (job,) = claim(db, 1, **holder)
-    fence = {"job_id": job["id"], "attempt": 1}
-    beat = {"job_ids": [job["id"]], "attempts": [1]}
-    settlements: list[dict[str, Any]] = [
-        {"result": 1},
-        {"category": "timeout", "message": ""},
-        {"category": "timeout", "message": "", "retryable": True},
-    ]
-
-    for settlement in settlements:
-        sent = json.dumps([settlement | {"id": str(job["id"]), "attempt": 1}])
-        assert one(db, "settle_jobs", settlements=sent, **undone)["code"] == "JL409"
-    assert call(db, "heartbeat_jobs", **beat, **undone) == []
-    assert refusal(db, "release_job", **fence, **undone).sqlstate == "JL409"
-    assert refusal(db, "release_job", **fence, **undone, category="rate_limited", patience="0").sqlstate == "JL409"
-    assert get(db, job["id"]) == job
-
-    assert len(call(db, "heartbeat_jobs", **beat, **holder)) == 1
-    assert one(db, "release_job", **fence, **holder)["status"] == "pending"
-    claim(db, 1, **holder)
-    sent = json.dumps([{"id": str(job["id"]), "attempt": 2, "result": 1}])
-    assert one(db, "settle_jobs", settlements=sent, **holder)["status"] == "completed"
 
 
 def test_a_heartbeat_never_makes_a_lease_shorter(db: Db) -> None:

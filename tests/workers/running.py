@@ -48,10 +48,8 @@ class Meddler(Database):
         await _call_once(self, "after_claim")
         return claimed
 
-    async def heartbeat_jobs(
-        self, held: dict[UUID, int], lease: timedelta, instance_id: UUID | None = None
-    ) -> dict[UUID, datetime]:
-        kept = await super().heartbeat_jobs(held, lease, instance_id)
+    async def heartbeat_jobs(self, held: dict[UUID, int], lease: timedelta) -> dict[UUID, datetime]:
+        kept = await super().heartbeat_jobs(held, lease)
         await _call_once(self, "after_renewal")
         return kept
 

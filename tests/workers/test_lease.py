@@ -119,10 +119,8 @@ async def test_a_lease_that_is_over_by_the_clock_of_the_worker_alone_is_kept(
     ):
         renew = database.heartbeat_jobs
 
-        async def renew_an_hour_behind(
-            held: dict[UUID, int], lease: timedelta, instance_id: UUID | None = None
-        ) -> dict[UUID, datetime]:
-            renewed = await renew(held, lease, instance_id)
+        async def renew_an_hour_behind(held: dict[UUID, int], lease: timedelta) -> dict[UUID, datetime]:
+            renewed = await renew(held, lease)
             return {held_id: until - timedelta(hours=1) for held_id, until in renewed.items()}
 
         monkeypatch.setattr(database, "heartbeat_jobs", renew_an_hour_behind)

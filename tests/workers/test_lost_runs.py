@@ -135,7 +135,7 @@ async def test_a_number_given_out_again_to_the_same_worker_counts_for_the_later_
         job_id = create(db)
         await until(lambda: started)
 
-        # As if a crash of PostgreSQL had undone the claim.
+        # As after a failover that lost the claim.
         with db.transaction():
             db.execute("delete from aiserv.lease")
             db.execute("select aiserv._place(array[%s])", [job_id])

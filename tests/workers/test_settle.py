@@ -25,9 +25,9 @@ class Unreliable(Database):
     errors: list[Exception]
     groups: list[int]
 
-    async def settle_jobs(self, settlements: Sequence[str], instance_id: UUID | None = None) -> dict[int, Settlement]:
+    async def settle_jobs(self, settlements: Sequence[str]) -> dict[int, Settlement]:
         self.groups.append(len(settlements))
-        refused = await super().settle_jobs(settlements, instance_id)
+        refused = await super().settle_jobs(settlements)
         if self.errors:
             raise self.errors.pop(0)
         return refused

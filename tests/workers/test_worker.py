@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from uuid import UUID
 
 import anyio
 import anyio.lowlevel
@@ -61,10 +60,10 @@ async def test_a_job_that_is_only_to_be_settled_needs_no_slot(
     async with running(conninfo, say_hello, slots=1) as worker:
         settle_jobs = worker.database.settle_jobs
 
-        async def held(settlements: Sequence[str], instance_id: UUID | None = None) -> dict[int, Settlement]:
+        async def held(settlements: Sequence[str]) -> dict[int, Settlement]:
             reached.set()
             await may_settle.wait()
-            return await settle_jobs(settlements, instance_id)
+            return await settle_jobs(settlements)
 
         monkeypatch.setattr(worker.database, "settle_jobs", held)
         job_id = create(db)
