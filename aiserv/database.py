@@ -1,5 +1,6 @@
 """PostgreSQL as aiserv sees it: a pool of connections, and the queries on it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from aiserv.listener import KEEPALIVES
+from aiserv.listener import KEEPALIVES, hang_up
 from aiserv.migrate import sql_files
 from aiserv.problems import database_problem
 from aiserv.queries.bulk import BulkQueries
@@ -23,6 +24,8 @@ from aiserv.queries.work import WorkQueries
 
 # With the time in which a dead connection is noticed, as long as a client should wait to hear that it is no use.
 POOL_TIMEOUT_SECONDS: Final = 4
+# After statement_timeout: when PostgreSQL has not said by then that it gave up, it hangs, or what stands before it.
+HANGING_SECONDS: Final = 5
 
 # What every method raises when PostgreSQL refuses or cannot be reached.
 DatabaseError = psycopg.Error
@@ -83,8 +86,9 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
     Refusals are psycopg errors with an SQLSTATE of ours (`aiserv.problems`).
     """
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: AsyncConnectionPool, patience: float) -> None:
         self._pool = pool
+        self._patience = patience
 
     @classmethod
     @asynccontextmanager
@@ -99,7 +103,8 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
     ) -> AsyncIterator[Self]:
         """A pool of up to `size` connections, each statement bounded by `statement_timeout`, each create by `caps`.
 
-        Database time is bounded by the server and not by cancelling: a cancelled query costs its connection.
+        Database time is bounded by the server and not by cancelling: a cancelled query costs its connection. Only when
+        the answer stays away for longer still is the statement given up, and the connection with it.
         PostgreSQL need not be up yet: calls wait for it, up to 4 seconds each.
         """
         session = {
@@ -124,11 +129,11 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
             },
         )
         async with pool:
-            yield cls(pool)
+            yield cls(pool, statement_timeout.total_seconds() + HANGING_SECONDS)
 
-    async def check(self) -> None:
-        """Replace connections that have died, as after a restart of PostgreSQL."""
-        await self._pool.check()
+    async def reconnect(self) -> None:
+        """Replace all connections, those in use once they are free. To ask whether one lives may take for ever."""
+        await self._pool.drain()
 
     def connections(self) -> dict[str, int]:
         """How many connections are open and busy, and how many callers are waiting for one."""
@@ -146,6 +151,8 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
         self, query: LiteralString, parameters: dict[str, Any] | None = None, *, binary: bool = False
     ) -> list[TupleRow]:
         async with self._pool.connection() as connection:
+            # Of asyncio itself: a cancel scope around each statement costs more, and cancelling waits for PostgreSQL.
+            given_up = asyncio.get_running_loop().call_later(self._patience, hang_up, connection)
             try:
                 cursor = await connection.execute(query, parameters, binary=binary)
                 return await cursor.fetchall()
@@ -153,3 +160,5 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
                 # A standby answers and will never do: the next connection may find the new primary.
                 await connection.close()
                 raise
+            finally:
+                given_up.cancel()

@@ -142,20 +142,28 @@ class Listener:
 async def _ping(connection: psycopg.AsyncConnection) -> None:
     """Have PostgreSQL answer a Sync, which is no statement. Raises psycopg.Error when it does not, or not soon."""
 
-    async def hang_up() -> None:
+    async def give_up() -> None:
         await anyio.sleep(PROBE_SECONDS)
-        # Cancelling would wait for a cancel request first, at the door of who does not answer.
-        with socket.socket(fileno=os.dup(connection.fileno())) as same:
-            same.shutdown(socket.SHUT_RDWR)
+        hang_up(connection)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(hang_up)
+        tasks.start_soon(give_up)
         with suppress(psycopg.Error):
             async with connection.pipeline():
                 pass
         tasks.cancel_scope.cancel()
     if connection.closed:
         raise psycopg.OperationalError("PostgreSQL does not answer on the connection that listens")
+
+
+def hang_up(connection: psycopg.AsyncConnection) -> None:
+    """Break the connection under a statement that waits for its answer: it fails at once, with an OperationalError.
+
+    Cancelling would wait for a cancel request first, at the door of who does not answer.
+    """
+    # Ended just now by somebody else: nobody waits.
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def notified_ids(payload: str) -> list[str]:

@@ -291,6 +291,5 @@ class Worker:
     async def _disconnected(self) -> None:
         # Now the poll interval counts.
         self._wake()
-        await self.database.check()
-        await self.claim_database.check()
-        await self.lease_database.check()
+        for database in (self.database, self.claim_database, self.lease_database):
+            await database.reconnect()

@@ -103,14 +103,14 @@ def _listener(conninfo: str, server: Server, sweeper: Sweeper) -> Listener:
         sweeper.wake()
         server.look()
 
-    async def check() -> None:
-        await server.database.check()
-        await server.probe_database.check()
+    async def reconnect() -> None:
+        await server.database.reconnect()
+        await server.probe_database.reconnect()
 
     return Listener(
         conninfo,
         {**server.heard(), "aiserv_scheduled": hear_scheduled},
         name="aiserv serve listener",
         on_connect=look,
-        on_disconnect=check,
+        on_disconnect=reconnect,
     )

@@ -1,0 +1,41 @@
+"""Connections that hang: nobody waits for what never answers."""
+
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from aiserv.database import Database, DatabaseError, is_unavailable
+from tests.tcp_proxy import tcp_proxy
+from tests.waiting import SOON
+
+
+async def test_connections_that_hang_are_replaced_without_being_asked(conninfo: str) -> None:
+    async with tcp_proxy(conninfo) as proxy, Database.open(proxy.conninfo, size=1, name="hanging") as database:
+        await database.clock()
+        proxy.hang()
+
+        with anyio.fail_after(SOON):
+            await database.reconnect()
+            await database.clock()
+
+
+async def test_a_statement_that_is_never_answered_is_given_up_and_the_next_one_goes_through(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiserv.database.HANGING_SECONDS", 0.2)
+    patience = timedelta(milliseconds=100)
+    async with (
+        tcp_proxy(conninfo) as proxy,
+        Database.open(proxy.conninfo, size=1, name="hanging", statement_timeout=patience) as database,
+    ):
+        await database.clock()
+        proxy.hang()
+
+        with anyio.fail_after(SOON):
+            with pytest.raises(DatabaseError) as given_up:
+                await database.clock()
+            proxy.hung.clear()
+            await database.clock()
+
+    assert is_unavailable(given_up.value)
