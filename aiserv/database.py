@@ -24,6 +24,8 @@ from aiserv.queries.work import WorkQueries
 
 # With the time in which a dead connection is noticed, as long as a client should wait to hear that it is no use.
 POOL_TIMEOUT_SECONDS: Final = 4
+# For a lock that another transaction holds, with a connection that others may want.
+LOCK_PATIENCE: Final = timedelta(seconds=4)
 # After statement_timeout: when PostgreSQL has not said by then that it gave up, it hangs, or what stands before it.
 HANGING_SECONDS: Final = 5
 
@@ -99,16 +101,19 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
         size: int,
         name: str,
         statement_timeout: timedelta = timedelta(seconds=60),
+        lock_timeout: timedelta = LOCK_PATIENCE,
         caps: Caps | None = None,
     ) -> AsyncIterator[Self]:
         """A pool of up to `size` connections, each statement bounded by `statement_timeout`, each create by `caps`.
 
+        A statement waits for a lock no longer than `lock_timeout`.
         Database time is bounded by the server and not by cancelling: a cancelled query costs its connection. Only when
         the answer stays away for longer still is the statement given up, and the connection with it.
         PostgreSQL need not be up yet: calls wait for it, up to 4 seconds each.
         """
         session = {
             "statement_timeout": int(statement_timeout / timedelta(milliseconds=1)),
+            "lock_timeout": int(lock_timeout / timedelta(milliseconds=1)),
             **(caps or Caps()).session(),
         }
         pool = AsyncConnectionPool(
@@ -130,6 +135,11 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
         )
         async with pool:
             yield cls(pool, statement_timeout.total_seconds() + HANGING_SECONDS)
+
+    @property
+    def size(self) -> int:
+        """How many connections there may be."""
+        return self._pool.max_size
 
     async def reconnect(self) -> None:
         """Replace all connections, those in use once they are free. To ask whether one lives may take for ever."""

@@ -13,8 +13,8 @@ from aiserv.wake import Wake
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-# At once: each of them may take a connection for long.
-MOST_ALONE: Final = 3
+# For a place to travel alone: as long as others wait for a connection.
+PATIENCE_SECONDS: Final = 4
 # Of one group of requests: so many that the commit costs little, and so few that nobody waits long for neighbours.
 MOST_ITEMS: Final = 200
 MOST_CHARACTERS: Final = 4 * 1024 * 1024
@@ -24,14 +24,15 @@ class _Member(NamedTuple, Generic[Item, Outcome]):
     """An item on its way, and what becomes of it: anyio has no future, and an event and fields beside it cost more."""
 
     item: Item
-    outcome: asyncio.Future[Outcome]
+    outcome: asyncio.Future[Outcome | None]
 
 
 class Grouping(Generic[Item, Outcome]):
     """Sends items in groups, `lanes` of them at a time: one commit and one notification for all that came meanwhile.
 
     There is no timer: what finds a free lane leaves at once. `send(items, alone)` returns an outcome for each
-    item, in order, or None for one that must travel alone, beside the groups, because it may take long. When it
+    item, in order, or None for one that must travel alone, beside the groups, because it may take long: in one of
+    `places_alone`, which several groupings may share, for each of them holds a connection. When it
     raises for a group, and `is_of_one` says that it may be the fault of one member and that nothing has happened, or
     nothing that a repeat would do twice, each travels alone; otherwise all of them get the error, and so does all that
     waits behind them: it would fare no better, and its caller should hear so while it is there.
@@ -39,7 +40,8 @@ class Grouping(Generic[Item, Outcome]):
 
     def __init__(
         self,
-        send: Callable[[Sequence[Item], bool], Awaitable[Sequence[Outcome]]],
+        send: Callable[[Sequence[Item], bool], Awaitable[Sequence[Outcome | None]]],
+        places_alone: anyio.CapacityLimiter,
         *,
         size: Callable[[Item], int],
         is_of_one: Callable[[Exception], bool],
@@ -48,6 +50,7 @@ class Grouping(Generic[Item, Outcome]):
         lanes: int = 1,
     ) -> None:
         self._send = send
+        self._places_alone = places_alone
         self._size = size
         self._is_of_one = is_of_one
         self._most_items = most_items
@@ -55,14 +58,13 @@ class Grouping(Generic[Item, Outcome]):
         self._lanes = lanes
         self._waiting: deque[_Member[Item, Outcome]] = deque()
         self._wake = Wake()
-        self._places_alone = anyio.CapacityLimiter(MOST_ALONE)
 
-    async def __call__(self, item: Item) -> Outcome:
-        """What became of the item, or None if it could not travel alone either. Raises what `send` raised for it.
+    async def __call__(self, item: Item) -> Outcome | None:
+        """What became of the item, or None (nothing) if it could not travel alone either. Raises what `send` raised.
 
         A caller that is cancelled takes the item along if it has not left yet.
         """
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Member(item, outcome))
         self._wake()
         return await outcome
@@ -96,8 +98,15 @@ class Grouping(Generic[Item, Outcome]):
         return group
 
     async def _send_alone(self, member: _Member[Item, Outcome]) -> None:
-        async with self._places_alone:
+        with anyio.move_on_after(PATIENCE_SECONDS) as patience:
+            await self._places_alone.acquire()
+        if patience.cancelled_caught:
+            _tell(member, None)
+            return
+        try:
             await self._sent([member], alone=True)
+        finally:
+            self._places_alone.release()
 
     async def _sent(self, group: list[_Member[Item, Outcome]], *, alone: bool = False) -> list[_Member[Item, Outcome]]:
         """Send the group and tell its members; those are left that must travel alone."""
@@ -117,6 +126,11 @@ class Grouping(Generic[Item, Outcome]):
         for member, outcome in zip(group, outcomes, strict=True):
             if outcome is None and not alone:
                 left.append(member)
-            elif not member.outcome.done():
-                member.outcome.set_result(outcome)
+            else:
+                _tell(member, outcome)
         return left
+
+
+def _tell(member: _Member[Item, Outcome], outcome: Outcome | None) -> None:
+    if not member.outcome.done():
+        member.outcome.set_result(outcome)

@@ -29,9 +29,10 @@ class Road:
 @asynccontextmanager
 async def grouped(
     road: Road, most_items: int = 200, most_characters: int = 1000, lanes: int = 1
-) -> AsyncIterator[Grouping[str, str | None]]:
-    group = Grouping[str, str | None](
+) -> AsyncIterator[Grouping[str, str]]:
+    group = Grouping[str, str](
         road.send,
+        anyio.CapacityLimiter(1),
         size=len,
         is_of_one=lambda error: isinstance(error, ValueError),
         most_items=most_items,
@@ -45,7 +46,7 @@ async def grouped(
         tasks.cancel_scope.cancel()
 
 
-async def together(group: Grouping[str, str | None], road: Road, items: list[str]) -> dict[str, str | Exception | None]:
+async def together(group: Grouping[str, str], road: Road, items: list[str]) -> dict[str, str | Exception | None]:
     """What becomes of items that arrive while another one is on its way."""
     outcomes: dict[str, str | Exception | None] = {}
 
@@ -154,8 +155,7 @@ async def test_what_waits_behind_a_lost_group_hears_so_at_once() -> None:
     assert road.groups == [["first"], ["later"]]
 
 
-async def test_one_that_must_travel_alone_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "MOST_ALONE", 2)
+async def test_one_that_must_travel_alone_holds_up_nobody_and_groupings_share_the_places() -> None:
     patience = anyio.Event()
     alone_now: set[str] = set()
     alone_most = 0
@@ -171,17 +171,19 @@ async def test_one_that_must_travel_alone_holds_up_nobody(monkeypatch: pytest.Mo
         return [None if "too slow" in item else item.upper() for item in items]
 
     outcomes: dict[str, str | None] = {}
-    group = Grouping[str, str | None](send, size=len, is_of_one=lambda _: False)
+    places = anyio.CapacityLimiter(2)
+    group, other = (Grouping[str, str](send, places, size=len, is_of_one=lambda _: False) for _ in range(2))
 
-    async def one(item: str) -> None:
+    async def one(group: Grouping[str, str], item: str) -> None:
         outcomes[item] = await group(item)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
+        tasks.start_soon(other.run)
         with anyio.fail_after(10):
             async with anyio.create_task_group() as callers:
                 for item in ("slow 1", "slow 2", "slow 3", "too slow"):
-                    callers.start_soon(one, item)
+                    callers.start_soon(one, other if item == "slow 2" else group, item)
                     await anyio.wait_all_tasks_blocked()
                 assert await group("later") == "LATER"
                 patience.set()
@@ -189,6 +191,26 @@ async def test_one_that_must_travel_alone_holds_up_nobody(monkeypatch: pytest.Mo
 
     assert outcomes == {"slow 1": "SLOW 1", "slow 2": "SLOW 2", "slow 3": "SLOW 3", "too slow": None}
     assert alone_most == 2
+
+
+async def test_one_that_finds_no_place_to_travel_alone_hears_so_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "PATIENCE_SECONDS", 0.01)
+    places = anyio.CapacityLimiter(1)
+    await places.acquire()
+    sent: list[bool] = []
+
+    async def send(items: Sequence[str], alone: bool) -> list[str | None]:  # noqa: FBT001 - as Grouping calls it
+        sent.append(alone)
+        return [None for _ in items]
+
+    group = Grouping[str, str](send, places, size=len, is_of_one=lambda _: False)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(group.run)
+        with anyio.fail_after(10):
+            assert await group("slow") is None
+        tasks.cancel_scope.cancel()
+
+    assert sent == [False]
 
 
 async def test_a_caller_that_goes_takes_its_item_along_and_nobody_elses() -> None:

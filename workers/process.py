@@ -29,7 +29,10 @@ logger = logging.getLogger(__name__)
 
 # After the time to finish is over, jobs are given back: that takes a statement each.
 RELEASE_SECONDS: Final = 5.0
-LEASE_STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
+# What is refused in time is tried again, a group of settlements in halves. A lease not renewed soon is lost.
+STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
+# Somebody who holds one job must not hold up the settlements of others.
+LOCK_TIMEOUT: Final = timedelta(milliseconds=500)
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,14 @@ async def _open_worker(settings: Settings, open_work: OpenWork, stack: AsyncExit
     metrics = WorkerMetrics()
     # One connection settles, more are for releases.
     size = min(slots, settings.database.pool_size)
-    database = await stack.enter_async_context(Database.open(url, size=size, name="aiserv worker"))
+    database = await stack.enter_async_context(
+        Database.open(
+            url, size=size, name="aiserv worker", statement_timeout=STATEMENT_TIMEOUT, lock_timeout=LOCK_TIMEOUT
+        )
+    )
     claim_database = await stack.enter_async_context(Database.open(url, size=1, name="aiserv worker claims"))
     lease_database = await stack.enter_async_context(
-        Database.open(url, size=1, name="aiserv worker leases", statement_timeout=LEASE_STATEMENT_TIMEOUT)
+        Database.open(url, size=1, name="aiserv worker leases", statement_timeout=STATEMENT_TIMEOUT)
     )
     metrics.resources(database.connections)
     opened = await open_work(stack, database, metrics)

@@ -27,6 +27,7 @@ MAX_RESULT: Final = 16 * 1024 * 1024
 # Refusals that speak of the settlement itself, by the first characters of the SQLSTATE: ours, data exceptions,
 # constraints, exceptions of somebody's trigger, values too large. All else is PostgreSQL's bad day, and will pass.
 FINAL: Final = ("J", "22", "23", "P0", "54")
+LOCKED: Final = "55P03"
 
 
 def completion(job: Job, outcome: Outcome) -> str:
@@ -122,9 +123,13 @@ class Settler:
             if len(group) > 1 or not is_final:
                 # One that PostgreSQL refuses must not fail its neighbours. A repeat is answered like the first time, so
                 # nothing is lost by not knowing whether it arrived.
-                self._waiting.extendleft(reversed(group))
+                if len(group) > 1:
+                    self._waiting.extendleft(reversed(group))
+                else:
+                    # The others may fare better: somebody may hold this job for long.
+                    self._waiting.extend(group)
                 self._largest = max(len(group) // 2, 1)
-                if not is_final:
+                if not is_final and not (state == LOCKED and len(group) > 1):
                     logger.warning("%s settlements wait for PostgreSQL: %s", len(group), said)
                     await anyio.sleep(RETRY_SECONDS)
                 return

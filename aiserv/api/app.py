@@ -72,8 +72,10 @@ class Server:
     _stats_at: float = field(default=-STATS_SECONDS, init=False)
 
     def __post_init__(self) -> None:
-        self.creates = Creates(self.database)
-        self.settlements = Settlements(self.database)
+        # Each may wait for a lock: all together leave most connections to others.
+        places_alone = anyio.CapacityLimiter(max(1, self.database.size // 3))
+        self.creates = Creates(self.database, places_alone)
+        self.settlements = Settlements(self.database, places_alone)
         self.finished = FinishedJobs(self.database)
         self.events = Events(self.database)
         self.claims = WaitingClaims(self.database)

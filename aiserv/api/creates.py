@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+import anyio
+
 from aiserv.database import Database, is_of_one_row
 from aiserv.grouping import Grouping
 from aiserv.models import CreateJob
@@ -17,10 +19,10 @@ LANES: Final = 2
 class Creates:
     """Creates jobs, each for itself, those together that come while others are on their way."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, places_alone: anyio.CapacityLimiter) -> None:
         self._database = database
-        self._grouping = Grouping[str, Creation | None](
-            self._create_each, size=len, is_of_one=is_of_one_row, lanes=LANES
+        self._grouping = Grouping[str, Creation](
+            self._create_each, places_alone, size=len, is_of_one=is_of_one_row, lanes=LANES
         )
 
     async def create_job(self, body: str, job: CreateJob) -> CreatedJob:

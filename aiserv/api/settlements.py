@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+import anyio
+
 from aiserv.database import Database, is_of_one_row
 from aiserv.fields import duration_text
 from aiserv.grouping import Grouping
 from aiserv.models import FailJob
-from aiserv.problems import Problem
+from aiserv.problems import Problem, unavailable
 from aiserv.queries.base import PATIENCE, PATIENCE_ALONE, ShownJob
 from aiserv.queries.transitions import Settled
 
@@ -15,9 +17,9 @@ from aiserv.queries.transitions import Settled
 class Settlements:
     """Completes and fails jobs, each for itself, those together that come while others are on their way."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, places_alone: anyio.CapacityLimiter) -> None:
         self._database = database
-        self._grouping = Grouping[str, Settled](self._settle_each, size=len, is_of_one=is_of_one_row)
+        self._grouping = Grouping[str, Settled](self._settle_each, places_alone, size=len, is_of_one=is_of_one_row)
 
     async def complete_job(self, job_id: UUID, body: str) -> ShownJob:
         """The completed job. Raises Problem for a refusal."""
@@ -35,6 +37,8 @@ class Settlements:
 
     async def _settle(self, settlement: str) -> ShownJob:
         settled = await self._grouping(settlement)
+        if settled is None:
+            raise unavailable("another transaction holds the job")
         if isinstance(settled, Problem):
             raise settled
         return settled

@@ -13,8 +13,6 @@ set enable_mergejoin = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
-declare
-    kept uuid[];
 begin
     if cardinality(heartbeat_jobs.job_ids) is distinct from cardinality(heartbeat_jobs.attempts) then
         raise exception using errcode = 'JV400', message = 'attempts: must be as many as job_ids';
@@ -23,31 +21,31 @@ begin
         raise exception using errcode = 'JV400', message = 'lease: must be from 1s to 24h';
     end if;
     -- `between`: see _complete.
-    with renewed as (
-        update aiserv.lease as held
-        set lease_expires_at = greatest(
-                held.lease_expires_at, clock_timestamp() + coalesce(heartbeat_jobs.lease, held.lease)
-            ),
-            updated_at = clock_timestamp()
-        from (
-            select *
-            from unnest(heartbeat_jobs.job_ids, heartbeat_jobs.attempts) as item(job_id, attempt)
-            order by item.job_id
-        ) as item
-        where held.job_id between item.job_id and item.job_id
-          and held.attempt = item.attempt
-        returning held.job_id
-    )
-    select array_agg(renewed.job_id) into kept from renewed;
+    update aiserv.lease as held
+    set lease_expires_at = greatest(
+            held.lease_expires_at, clock_timestamp() + coalesce(heartbeat_jobs.lease, held.lease)
+        ),
+        updated_at = clock_timestamp()
+    from (
+        select lease.job_id
+        from unnest(heartbeat_jobs.job_ids, heartbeat_jobs.attempts) as item(job_id, attempt)
+        join aiserv.lease as lease on lease.job_id between item.job_id and item.job_id and lease.attempt = item.attempt
+        order by lease.job_id
+        -- Whoever holds one lease for long, as an open transaction that cancels its job, must not cost the others.
+        for update of lease skip locked
+    ) as free
+    where held.job_id between free.job_id and free.job_id;
 
     return query
     select job.*
-    from unnest(kept) as held(job_id)
-    cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = held.job_id limit 1) as job;
+    from unnest(heartbeat_jobs.job_ids, heartbeat_jobs.attempts) as item(job_id, attempt)
+    cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = item.job_id limit 1) as job
+    where job.status = 'running' and job.attempt = item.attempt;
 end;
 $$;
 
 comment on function aiserv.heartbeat_jobs is
 'Renew the leases of many running jobs, each named by id and attempt, and return those still held: the others were
-cancelled, taken away or settled, and their runs must stop. lease is how long from now; without it as long as claimed for.
+cancelled, taken away or settled, and their runs must stop. A lease that another transaction holds is returned as it is.
+lease is how long from now; without it as long as claimed for.
 Raises JV400 (arrays of unequal length, lease out of range).';

@@ -1,6 +1,7 @@
 """Single settlements that arrive together are stored together, and each is answered for itself."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -142,6 +143,46 @@ async def test_a_settlement_whose_job_is_held_elsewhere_waits_alone(
             answers += [await api.post(*complete(other)) for other in others]
 
     assert [answer.job["id"] for answer in answers] == [others[0]["id"], others[1]["id"], job["id"]]
+
+
+async def test_creates_and_settlements_that_wait_alone_leave_most_connections_to_others(
+    api: Api, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, holder = await claimed(api, 4), connect()
+    keyed = [{**CHAT, "idempotency_key": key} for key in "abcd"]
+    alone_now, alone_most, answers = 0, 0, list[Answer]()
+
+    def watched(send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def watch(database: Database, given: Sequence[str], patience: timedelta) -> Any:  # noqa: ANN401
+            nonlocal alone_now, alone_most
+            is_alone = patience == PATIENCE_ALONE
+            alone_now += is_alone
+            alone_most = max(alone_most, alone_now)
+            try:
+                return await send(database, given, patience)
+            finally:
+                alone_now -= is_alone
+
+        return watch
+
+    for name in ("create_each", "settle_each"):
+        monkeypatch.setattr(Database, name, watched(getattr(Database, name)))
+
+    async def post(path: str, body: JsonValue) -> None:
+        answers.append(await api.post(path, body))
+
+    async with anyio.create_task_group() as tasks:
+        with holder.transaction():
+            holder.execute("select aiserv.create_each(%s)", [json.dumps(keyed)])
+            holder.execute("select aiserv.heartbeat_job(id) from aiserv.jobs where status = 'running'")
+            for path, body in [*map(complete, jobs), *(("jobs", body) for body in keyed)]:
+                tasks.start_soon(post, path, body)
+            await until(lambda: alone_now == 3)
+            others = [await api.get("jobs"), await api.post("jobs/claim", {"worker_id": "w2"})]
+
+    assert [answer.status for answer in others] == [200, 200]
+    assert len(answers) == 8
+    assert alone_most == 3
 
 
 async def test_a_settlement_does_not_wait_for_ever(api: Api, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ from psycopg.rows import DictRow
 from aiserv.settings import Settings, SettingsError
 from tests.audio_providers import asr, qwen2_audio, serving
 from tests.processes import ENVIRON
-from tests.providers import fake_provider
+from tests.providers import content, fake_provider
 from tests.waiting import until
 from tests.workers.audio.recordings import samples, utterances, wav
+from tests.workers.running import after
 from workers.process import Kind, choose_kinds, work
 
 SOON = 20  # seconds, decoding included
@@ -126,6 +127,25 @@ async def test_a_worker_of_both_kinds_does_both_in_one_process_and_leaves_other_
     unserved = db.execute("select aiserv.stats() -> 'unserved' as unserved").fetchone()
     assert unserved
     assert len(unserved["unserved"]) == 2
+
+
+async def test_somebody_who_holds_a_job_does_not_hold_up_the_results_of_others(
+    conninfo: str, db: psycopg.Connection[DictRow]
+) -> None:
+    stop, may_answer = anyio.Event(), anyio.Event()
+
+    async with fake_provider() as llm, anyio.create_task_group() as tasks:
+        llm.answers(after(may_answer, content("Hello.")))
+        await tasks.start(work, settings(conninfo, LLM_BASE_URL=llm.base_url), stop)
+        for _ in range(2):
+            db.execute("select aiserv.create_job('telephony', 'llm_chat', 'qwen', '{\"user\": \"Hello?\"}')")
+        await llm.called(2)
+        with db.transaction():
+            db.execute("select aiserv.heartbeat_job(id) from aiserv.jobs order by id limit 1")
+            may_answer.set()
+            await until(lambda: counted(db, "completed") == 1, SOON)
+        await until(lambda: counted(db, "completed") == 2, SOON)
+        stop.set()
 
 
 def counted(db: psycopg.Connection[DictRow], status: str) -> int:

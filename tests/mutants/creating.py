@@ -161,7 +161,7 @@ MUTANTS = [
         "aiserv/grouping.py",
         "tasks.start_soon(self._send_alone, member)",
         "await self._send_alone(member)",
-        "tests/test_grouping.py::test_one_that_must_travel_alone_holds_up_nobody",
+        "tests/test_grouping.py::test_one_that_must_travel_alone_holds_up_nobody_and_groupings_share_the_places",
     ),
     Mutant(
         "a group has no end",

@@ -49,7 +49,7 @@ MUTANTS = [
     Mutant(
         "heartbeats check no attempt",
         "sql/functions/heartbeat_jobs.sql",
-        " and held.attempt = item.attempt",
+        " and lease.attempt = item.attempt",
         "",
         "tests/sql/test_fencing.py::test_heartbeats_of_many_name_those_still_held",
     ),
@@ -139,8 +139,8 @@ MUTANTS = [
     Mutant(
         "heartbeats make leases shorter",
         "sql/functions/heartbeat_jobs.sql",
-        "greatest(\n                held.lease_expires_at, clock_timestamp()",
-        "greatest(\n                clock_timestamp()",
+        "greatest(\n            held.lease_expires_at, clock_timestamp()",
+        "greatest(\n            clock_timestamp()",
         "tests/sql/test_fencing.py::test_a_heartbeat_never_makes_a_lease_shorter",
     ),
     Mutant(

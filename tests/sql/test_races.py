@@ -210,6 +210,23 @@ def test_a_failure_and_a_completion_in_one_call_do_not_deadlock_with_a_cancel(db
     assert [row["code"] for row in settled.result()] == ["JL409", "JL409"]
 
 
+def test_a_lease_that_somebody_holds_does_not_keep_the_others_from_being_renewed(db: Db, connect: Connect) -> None:
+    create_many(db, [{}] * 3)
+    jobs = claim(db, 3)
+    holder, impatient = connect(), connect(options=IMPATIENT)
+
+    with holder.transaction():
+        call(holder, "cancel_job", job_id=jobs[1]["id"])
+        renewed = call(
+            impatient, "heartbeat_jobs", job_ids=[job["id"] for job in jobs], attempts=[1, 1, 1], lease="1 hour"
+        )
+
+    # Not cancelled yet: it is still held.
+    assert [job["id"] for job in renewed] == [job["id"] for job in jobs]
+    longer = [now["lease_expires_at"] > job["lease_expires_at"] for now, job in zip(renewed, jobs, strict=True)]
+    assert longer == [True, False, True]
+
+
 def test_a_retry_and_a_prune_of_the_same_job_do_not_deadlock(db: Db, connect: Connect) -> None:
     job = claimed(db)
     call(db, "fail_job", job_id=job["id"], category="timeout", message="")

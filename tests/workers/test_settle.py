@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 import anyio
@@ -35,7 +36,10 @@ class Unreliable(Database):
 
 @asynccontextmanager
 async def settling(conninfo: str, *errors: Exception) -> AsyncIterator[tuple[Settler, Unreliable, Record]]:
-    async with Unreliable.open(conninfo, size=1, name="settler") as database, anyio.create_task_group() as tasks:
+    async with (
+        Unreliable.open(conninfo, size=1, name="settler", lock_timeout=timedelta(milliseconds=50)) as database,
+        anyio.create_task_group() as tasks,
+    ):
         database.errors, database.groups = list(errors), []
         record = Record()
         settler = Settler(database, record)
@@ -149,6 +153,25 @@ async def test_a_failure_whose_answer_was_lost_counts_once(conninfo: str, db: Db
         refused = await settle_with(settler, failure(failed, Failure("timeout", "too slow")))
 
     assert (refused, job(db, failed.id)["failures"]) == (None, 1)
+
+
+async def test_a_settlement_whose_job_somebody_holds_holds_up_no_other(conninfo: str, db: Db) -> None:
+    held, *others = claimed(db, 5)
+    refusals: list[str | None] = []
+
+    async def settle(each: Job) -> None:
+        refusals.append(await settle_with(settler, completion(each, Outcome("done", None))))
+
+    async with settling(conninfo) as (settler, _, record), anyio.create_task_group() as tasks:
+        with db.transaction():
+            db.execute("select aiserv.heartbeat_job(%s)", [held.id])
+            for each in (held, *others):
+                tasks.start_soon(settle, each)
+            await until(lambda: len(refusals) == len(others))
+
+    assert record.last_error == "55P03"
+    assert refusals == [None] * 5
+    assert {status(db, each.id) for each in (held, *others)} == {"completed"}
 
 
 async def test_a_group_is_bounded_in_size(conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch) -> None:

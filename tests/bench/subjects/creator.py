@@ -17,7 +17,7 @@ async def create() -> None:
         Database.open(database_url(), size=1, name="aiserv bench") as database,
         anyio.create_task_group() as tasks,
     ):
-        creates = Creates(database)
+        creates = Creates(database, anyio.CapacityLimiter(1))
         tasks.start_soon(creates.run)
 
         async def one(_lane: int) -> UUID:
