@@ -58,19 +58,19 @@ def embedded_postgres(data_directory: Path, *, durable: bool = True) -> Iterator
     `data_directory` may lie anywhere and is made if need be. It holds `cluster` (the data), `log`
     (of the last run) and `lock`; data and URL stay the same from run to run. Without `durable`
     the data survive a crash of PostgreSQL, but not one of the machine.
-    Raises EmbeddedPostgresError if another process uses the directory, if another major version
-    made it, if the extra `dev` is missing, or if PostgreSQL does not start.
+    Raises EmbeddedPostgresError if the extra `dev` is missing, if the directory cannot be written or
+    another process uses it, if another major version made it, or if PostgreSQL does not start.
     """
+    binaries = _binaries()
     data_directory = data_directory.absolute()
-    data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     cluster = data_directory / "cluster"
-    status = data_directory.stat()
-    name = f"aiserv-{status.st_dev:x}-{status.st_ino:x}"  # stays when the directory is renamed
 
     with _lock(data_directory):
+        status = data_directory.stat()
+        name = f"aiserv-{status.st_dev:x}-{status.st_ino:x}"  # stays when the directory is renamed
         _stop_leftovers(name)
         with _private_directory(name) as directory:
-            programs = _Programs(_binaries(), *_account(cluster), data_directory / "log")
+            programs = _Programs(binaries, *_account(cluster), data_directory / "log")
             programs.log.write_bytes(b"")
             programs = _reachable(programs, directory)
             programs.own(directory)
@@ -139,7 +139,13 @@ def _binaries() -> Path:
 
 @contextmanager
 def _lock(data_directory: Path) -> Iterator[None]:
-    with (data_directory / "lock").open("a+") as lock:
+    """Us as the only user of the directory, which is made if need be."""
+    try:
+        data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (data_directory / "lock").open("a+")
+    except OSError as error:
+        raise EmbeddedPostgresError(f"{data_directory} cannot be used: {error.strerror}.") from error
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

