@@ -8,11 +8,13 @@ COPY deploy/requirements-runtime.lock deploy/
 RUN pip install --require-hashes --requirement deploy/requirements-runtime.lock
 # The build tools stay in this stage; they too are the lock's, hashes and all.
 COPY . .
-RUN pip install --no-deps --build-constraint deploy/requirements.lock .
+RUN pip install --no-deps --build-constraint deploy/requirements.lock --prefix /aiserv .
 
 FROM python:3.13-slim
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin aiserv
+# Dependencies in a layer of their own: a new version of aiserv moves 3 MB, and not 200.
 COPY --from=build /opt/aiserv /opt/aiserv
+COPY --from=build /aiserv /opt/aiserv
 # Nothing is written at run time but recordings to /tmp, so the root file system may be read-only with a tmpfs there.
 ENV PATH=/opt/aiserv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
