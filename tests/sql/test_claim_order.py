@@ -127,6 +127,7 @@ def test_malformed_queues_of_a_claim_are_refused(db: Db, queues: str) -> None:
     assert str(refused).startswith("queues: ")
 
 
+@pytest.mark.timeout(300)  # a hundred megabytes: seconds, and a minute on a busy machine
 def test_a_claim_stops_at_64_mib_with_at_least_one_job(db: Db) -> None:
     sizes = [1, 33, 33, 1]
     for size in sizes:

@@ -88,6 +88,7 @@ def test_pages_hold_each_job_once_also_of_one_microsecond_and_while_others_come(
     assert seen == sorted(expected, reverse=sort == "newest")
 
 
+@pytest.mark.timeout(300)  # a hundred megabytes: seconds, and a minute on a busy machine
 def test_a_page_ends_early_at_64_mib(db: Db) -> None:
     for size in (1, 33, 33):
         create_big(db, size)
