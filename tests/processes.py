@@ -27,7 +27,7 @@ ENVIRON: Final = {
     "PYTHONPATH": ROOT,
     "PYTHONDONTWRITEBYTECODE": "1",
 }
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 60.0
 
 
 @dataclass
@@ -53,10 +53,14 @@ class Process:
     async def says(self, text: str, seconds: float = START_SECONDS) -> str:
         """The rest of the first line after `text`, once that has been written."""
         with anyio.fail_after(seconds):
-            while text not in self.text:
-                assert self.popen.poll() is None, self.text
+            while True:
+                # Before the look, not after it: the last word of a process counts.
+                has_ended = self.popen.poll() is not None
+                rest, end, _ = self.text.partition(text)[2].partition("\n")
+                if end:
+                    return rest
+                assert not has_ended, self.text
                 await anyio.sleep(0.01)
-        return self.text.partition(text)[2].partition("\n")[0]
 
     async def port(self) -> int:
         """Where it listens."""

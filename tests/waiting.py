@@ -18,7 +18,7 @@ async def until(is_true: Callable[[], object], seconds: float = SOON) -> None:
 
 async def until_found(db: Connection[Any], query: str) -> None:
     """Wait until the query finds a row, as its backend and those of others are given time to."""
-    await until(lambda: db.execute(query.encode()).fetchall(), 10)
+    await until(lambda: db.execute(query.encode()).fetchall())
 
 
 def waiting_for_locks(db: Connection[Any], application: str = "%") -> int:
