@@ -2,8 +2,8 @@
 
 import io
 import json
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,12 +15,14 @@ from yarl import URL
 
 from aiserv.answers.jobs import JobAnswer
 from aiserv.answers.problems import ProblemAnswer
+from tests.waiting import SOON
 
 CHAT: Final[dict[str, JsonValue]] = {
     "owner_service": "telephony",
     "task_type": "llm_chat",
     "model_profile": "qwen2.5-14b",
 }
+LISTENING: Final = "aiserv_listener_connected 1.0"
 UNKNOWN: Final = "0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10"  # no job and no batch has this id
 
 
@@ -118,37 +120,27 @@ class Api:
         job = await self.claim()
         await self.post(f"jobs/{job['id']}/complete", {"result": {"content": "Hi"}, "attempt": job["attempt"]})
 
+    async def listening(self) -> None:
+        """Wait for the server's listener: a stream of events that is older than its connection has to look again."""
+        with anyio.fail_after(SOON):
+            while LISTENING not in (await self.get("/metrics")).text:  # noqa: ASYNC110 - a gauge
+                await anyio.sleep(0.01)
+
     async def raw(self, data: bytes) -> bytes:
         """What the server says to these bytes until it closes the connection."""
         received = b""
-        with anyio.fail_after(10):
+        with anyio.fail_after(SOON):
             async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
                 await stream.send(data)
-                async for part in stream:
-                    received += part
+                # It is reset, not ended, if the server has not read all of the request.
+                with suppress(anyio.BrokenResourceError):
+                    async for part in stream:
+                        received += part
         return received
 
     async def first(self, data: bytes) -> bytes:
         """What the server says first, though it may wait for more."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(SOON):
             async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
                 await stream.send(data)
                 return await stream.receive()
-
-
-async def both(first: Awaitable[Answer], then: Callable[[], Awaitable[object]]) -> tuple[Answer, float]:
-    """The answer of the first while the other happens, and how many seconds it took after that."""
-    answers: list[Answer] = []
-    done = 0.0
-
-    async def wait() -> None:
-        answers.append(await first)
-
-    with anyio.fail_after(20):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(wait)
-            await anyio.sleep(0.2)  # for the request to arrive: waiting begins at some time, and nothing says when
-            assert not answers
-            await then()
-            done = time.monotonic()
-    return answers[0], time.monotonic() - done

@@ -15,6 +15,7 @@ from aiserv.api.process import serve
 from aiserv.serving import USUAL_DEADLINES, Deadlines
 from aiserv.settings import Settings
 from tests.api.client import Api
+from tests.api.waits import Waits
 
 # Starts a server with these variables on top; says its port.
 Start = Callable[..., "Running"]
@@ -65,6 +66,12 @@ async def session() -> AsyncIterator[ClientSession]:
 def api(start: Start, session: ClientSession) -> Api:
     """A client of a server that is open to everybody."""
     return Api(session, start().port)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    """The waits in the servers of the test."""
+    return Waits(monkeypatch)
 
 
 @pytest.fixture

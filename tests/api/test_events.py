@@ -17,6 +17,7 @@ from aiserv.answers.jobs import JobSummary
 from aiserv.api import event_log
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
+from tests.waiting import SOON
 
 
 class Stream:
@@ -27,7 +28,7 @@ class Stream:
 
     async def block(self) -> dict[str, str]:
         """The next event, as its fields; a comment has the name ""."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(SOON):
             text = (await self.response.content.readuntil(b"\n\n")).decode()
         return dict(line.split(": ", 1) for line in text.strip().splitlines())
 
@@ -45,13 +46,6 @@ class Stream:
         return json.loads(event["data"])  # type: ignore[no-any-return]  # an object
 
 
-async def listening(api: Api) -> None:
-    """Wait for the server's listener: a stream that is older than its connection is told to look again."""
-    with anyio.fail_after(10):
-        while "aiserv_listener_connected 1.0" not in (await api.get("/metrics")).text:  # noqa: ASYNC110 - a gauge
-            await anyio.sleep(0.01)
-
-
 Subscribe = Callable[..., AbstractAsyncContextManager[Stream]]
 
 
@@ -59,7 +53,7 @@ Subscribe = Callable[..., AbstractAsyncContextManager[Stream]]
 def subscribe(api: Api, session: ClientSession) -> Subscribe:
     @asynccontextmanager
     async def subscribe(query: str = "", **headers: str) -> AsyncIterator[Stream]:
-        await listening(api)
+        await api.listening()
         url = f"http://127.0.0.1:{api.port}/api/v1/events?{query}"
         async with session.get(url, headers={k.replace("_", "-"): v for k, v in headers.items()}) as response:
             assert response.status == 200
@@ -127,7 +121,7 @@ async def test_a_stream_ends_when_its_token_is_taken_away(
         for _ in range(4):
             await stream.block()
         file.write_text(tokens.new_token("another", "read", "*")[1])
-        with anyio.fail_after(10):
+        with anyio.fail_after(SOON):
             await response.content.read()
 
         assert response.content.at_eof()
@@ -178,11 +172,13 @@ async def test_the_last_10000_events_are_kept_for_those_who_come_back(
         await stream.event()
         await stream.event()
 
-    async with subscribe(Last_Event_ID=last) as stream:
-        assert (await stream.job())["id"] == second
-    await cancelled(api)
-    async with subscribe(Last_Event_ID=last) as stream:
-        assert (await stream.event())["event"] == "resync"
+        async with subscribe(Last_Event_ID=last) as resumed:
+            assert (await resumed.job())["id"] == second
+        await cancelled(api)
+        # Only now the server has heard of it.
+        await stream.event()
+        async with subscribe(Last_Event_ID=last) as resumed:
+            assert (await resumed.event())["event"] == "resync"
 
 
 async def test_a_stream_resumes_behind_the_last_event(api: Api, subscribe: Subscribe) -> None:
@@ -197,7 +193,9 @@ async def test_a_stream_resumes_behind_the_last_event(api: Api, subscribe: Subsc
 
 @pytest.mark.parametrize("last", ["other-1", "nonsense", "", "other-99999999999999999999", "-", "é"])
 async def test_who_cannot_be_resumed_is_told_to_look_around(api: Api, subscribe: Subscribe, last: str) -> None:
-    await cancelled(api)
+    async with subscribe() as stream:
+        await cancelled(api)
+        await stream.event()
 
     async with subscribe(Last_Event_ID=last) as stream:
         assert (await stream.event())["event"] == "resync"
@@ -224,12 +222,12 @@ async def test_a_filter_that_makes_no_sense_is_refused(api: Api, query: str) -> 
 
 async def test_streams_close_when_the_server_stops(start: Start, session: ClientSession) -> None:
     server = start()
-    await listening(Api(session, server.port))
+    await Api(session, server.port).listening()
 
     async with session.get(f"http://127.0.0.1:{server.port}/api/v1/events") as response:
         await response.content.readuntil(b"\n\n")
         await anyio.to_thread.run_sync(server.stop)
-        with anyio.fail_after(5):
+        with anyio.fail_after(SOON):
             rest = await response.content.read()
 
     assert rest == b""

@@ -10,8 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from httpx import Timeout
 
+from tests.api.client import LISTENING
 from tests.api.conftest import Start
+from tests.waiting import SOON, until
 
 COMMITTED = Path(__file__).parents[2] / "openapi.json"
 # The generator knows bodies of JSON and of bytes.
@@ -50,7 +53,9 @@ class Generated:
         self.models: Any = importlib.import_module("generated_client.models")
         self.types: Any = importlib.import_module("generated_client.types")
         clients = importlib.import_module("generated_client.client")
-        self.client: Any = clients.AuthenticatedClient(f"http://127.0.0.1:{port}", token="secret")
+        self.client: Any = clients.AuthenticatedClient(
+            f"http://127.0.0.1:{port}", token="secret", timeout=Timeout(SOON)
+        )
 
     def operation(self, name: str) -> Any:  # noqa: ANN401 - a generated module
         (path,) = self.folder.glob(f"api/*/{name}.py")
@@ -166,13 +171,15 @@ def test_queues_workers_numbers_and_servers_are_shown(call: Generated) -> None:
     assert call("healthz").status == call("readyz").status == "ok"
 
 
-def test_events_are_read_from_the_request_that_the_client_builds(call: Generated) -> None:
+async def test_events_are_read_from_the_request_that_the_client_builds(call: Generated) -> None:
+    http = call.client.get_httpx_client()
+    await until(lambda: LISTENING in http.get("/metrics").text)
     job = call.create()
     cancelled = call.models.WatchEventsStatusItem.CANCELLED
     # It reads answers to their end only, and this one has none.
     request = call.operation("watch_events")._get_kwargs(status=[cancelled])
 
-    with call.client.get_httpx_client().stream(**request, timeout=20) as answer:
+    with http.stream(**request) as answer:
         call("cancel_job", job.id, body=call.models.CancelJob())
         lines = answer.iter_lines()
         data = next(line for line in lines if line.startswith("data: "))

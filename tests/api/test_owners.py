@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from aiserv.api.routes import TABLE
 from tests.api.client import CHAT, UNKNOWN
 from tests.api.conftest import As
-from tests.waiting import until, until_found
+from tests.waiting import SOON, until, until_found
 
 # The name that a claim has left when it came back with nothing, and waits.
 LEFT = "select from aiserv.workers where worker_id = '{}'"
@@ -177,9 +177,10 @@ async def test_queues_are_nobodys_own(acting: As) -> None:
 
 async def test_events_tell_of_the_jobs_of_the_owner(acting: As, session: ClientSession) -> None:
     client = acting("a-read")
+    await client.listening()
     url = f"http://127.0.0.1:{client.port}/api/v1/events"
 
-    async with session.get(url, headers={"Authorization": "Bearer a-read"}, timeout=ClientTimeout(10)) as stream:
+    async with session.get(url, headers={"Authorization": "Bearer a-read"}, timeout=ClientTimeout(SOON)) as stream:
         for owner in ("b", "a"):
             job = await acting("write").create(owner_service=owner)
             await acting("write").post(f"jobs/{job['id']}/cancel")
@@ -229,10 +230,10 @@ async def test_a_waiting_claim_of_one_owner_holds_up_nobody(acting: As, db: psyc
     answers: list[tuple[str, list[dict[str, Any]]]] = []
 
     async def wait(token: str) -> None:
-        answer = await acting(token).post("jobs/claim", {"worker_id": token, "wait": "20s"})
+        answer = await acting(token).post("jobs/claim", {"worker_id": token, "wait": "60s"})
         answers.append((token, answer.json["jobs"]))
 
-    with anyio.fail_after(15):
+    with anyio.fail_after(SOON):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait, "a-worker")
             await until_found(db, LEFT.format("a-worker"))

@@ -9,6 +9,7 @@ from aiserv.api.routes import TABLE
 from aiserv.api.routing import Route
 from tests.api.client import CHAT, UNKNOWN
 from tests.api.conftest import MAY, As
+from tests.waiting import SOON
 
 
 def target(route: Route) -> str:
@@ -25,7 +26,7 @@ async def test_a_scope_allows_its_routes_and_no_other(acting: As, session: Clien
         # A body that nobody takes: whoever is allowed so far hears 400, or 404 for what is not there.
         url = f"http://127.0.0.1:{acting(token).port}{target(route)}?x=1"
         async with session.request(
-            route.method, url, headers={"Authorization": f"Bearer {token}"}, timeout=ClientTimeout(10)
+            route.method, url, headers={"Authorization": f"Bearer {token}"}, timeout=ClientTimeout(SOON)
         ) as answer:
             if answer.status != 403:
                 allowed.add((token, route.method, route.path))
