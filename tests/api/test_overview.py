@@ -75,7 +75,7 @@ async def test_a_queue_whose_provider_is_in_trouble_gives_no_jobs_and_says_why(
     api: Api, db: psycopg.Connection[DictRow]
 ) -> None:
     await api.create(model_profile="a")
-    db.execute("select aiserv.report_provider(provider => 'a', category => 'rate_limited', message => 'later')")
+    db.execute("select aiserv.report_provider('a', 'rate_limited', 'later', retry_after => interval '1 hour')")
 
     shown = (await api.get("queues/a")).json["queues"][0]
     nothing = (await api.post("jobs/claim", {"worker_id": "w"})).json["jobs"]

@@ -5,10 +5,13 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from aiohttp import ClientSession
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
 from aiserv.answers.jobs import AttemptsAnswer, JobPage
 from tests.api.client import CHAT, UNKNOWN, Api
+from tests.api.conftest import Start
 
 
 async def ids(api: Api, query: str) -> list[str]:
@@ -238,14 +241,12 @@ async def test_a_page_stops_early_when_it_is_heavy(api: Api, db: psycopg.Connect
 
 
 async def test_times_are_utc_whatever_the_time_zone_of_the_connection(
-    api: Api, db: psycopg.Connection[DictRow]
+    start: Start, session: ClientSession, conninfo: str
 ) -> None:
-    db.execute("alter role current_user set timezone to 'Asia/Tokyo'")
-    try:
-        job = await api.create(run_at="2031-01-02T03:04:05Z")
-        read = (await api.get(f"jobs/{job['id']}")).json
-    finally:
-        db.execute("alter role current_user reset timezone")
+    api = Api(session, start(DATABASE_URL=make_conninfo(conninfo, options="-c timezone=Asia/Tokyo")).port)
+
+    job = await api.create(run_at="2031-01-02T03:04:05Z")
+    read = (await api.get(f"jobs/{job['id']}")).json
 
     assert job["run_at"] == read["run_at"] == "2031-01-02T03:04:05.000000Z"
     assert UUID(job["id"]) != uuid4()

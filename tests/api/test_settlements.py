@@ -11,19 +11,18 @@ from pydantic import JsonValue
 
 from aiserv.api import settlements
 from aiserv.database import Database
-from aiserv.queries.base import PATIENCE_ALONE
 from aiserv.queries.transitions import Settled
 from tests.api.client import CHAT, UNKNOWN, Answer, Api
 from tests.api.test_claims import FAILURE
 from tests.api.test_create import EXACT
 from tests.api.test_settle import claimed
 from tests.api.together import Connect, Post, Together
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 
 @pytest.fixture
 def settling(api: Api, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Together:
-    monkeypatch.setattr(settlements, "PATIENCE", timedelta(seconds=20))
+    monkeypatch.setattr(settlements, "PATIENCE", timedelta(seconds=SOON))
     return Together(api, connect, "settle_each", monkeypatch)
 
 
@@ -121,6 +120,8 @@ async def test_a_lost_connection_is_503_for_its_group_and_a_repeat_is_safe(api: 
 async def test_a_settlement_whose_job_is_held_elsewhere_waits_alone(
     api: Api, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    alone = timedelta(seconds=SOON)
+    monkeypatch.setattr(settlements, "PATIENCE_ALONE", alone)
     (job, *others), holder = await claimed(api, 3), connect()
     patience: list[timedelta] = []
     settle_each = Database.settle_each
@@ -139,7 +140,7 @@ async def test_a_settlement_whose_job_is_held_elsewhere_waits_alone(
         with holder.transaction():
             holder.execute("select aiserv.heartbeat_job(%s)", [job["id"]])
             tasks.start_soon(settle)
-            await until(lambda: PATIENCE_ALONE in patience)
+            await until(lambda: alone in patience)
             answers += [await api.post(*complete(other)) for other in others]
 
     assert [answer.job["id"] for answer in answers] == [others[0]["id"], others[1]["id"], job["id"]]

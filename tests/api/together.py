@@ -1,6 +1,10 @@
-"""Requests that come while nothing can be stored: the first is on its way, all others wait for the next statement."""
+"""Requests that come while nothing can be stored: the first is on its way, all others wait for the next statement.
+
+They wait in the order in which they are given.
+"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -17,8 +21,6 @@ Db = psycopg.Connection[DictRow]
 Connect = Callable[..., Db]
 # The path and the body of a POST.
 Post = tuple[str, JsonValue]
-
-HELD_UP = 20.0  # seconds at most
 
 
 class Together:
@@ -49,14 +51,14 @@ class Together:
                 self._holder.execute("lock table aiserv.job in share mode")
                 tasks.start_soon(self._post, "first", first)
                 await self.until_held_up()
-                for name, request in others.items():
+                for number, (name, request) in enumerate(others.items(), 2):
                     tasks.start_soon(self._post, name, request)
-                # The server runs in a thread of its own.
-                await until(lambda: len(self._taken_in) == 1 + len(others), HELD_UP)
+                    # The server runs in a thread of its own.
+                    await until(partial(self._has_taken_in, number))
                 meanwhile()
 
     async def until_held_up(self) -> None:
-        await until(lambda: self._watcher.execute(self._backends).fetchall(), HELD_UP)
+        await until(lambda: self._watcher.execute(self._backends).fetchall())
 
     def terminate(self) -> None:
         """End the connection on which the statement is held up."""
@@ -65,6 +67,9 @@ class Together:
     @property
     def statuses(self) -> dict[str, int]:
         return {name: answer.status for name, answer in self.answers.items()}
+
+    def _has_taken_in(self, number: int) -> bool:
+        return len(self._taken_in) == number
 
     async def _post(self, name: str, request: Post) -> None:
         self.answers[name] = await self._api.post(*request)
