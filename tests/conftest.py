@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -18,8 +20,10 @@ from xdist.remote import Producer  # type: ignore[import-untyped]  # it ships no
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # as above
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]  # as above
 
+from aiserv import infra, providers_status
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
+from aiserv.sidecar import containers, sampler, servers
 from tests.invariants import broken
 from tests.scratch import scratch_directory
 
@@ -141,6 +145,42 @@ def connect(conninfo: str) -> Iterator[Callable[..., psycopg.Connection[DictRow]
 def db(connect: Callable[..., psycopg.Connection[DictRow]]) -> psycopg.Connection[DictRow]:
     """A connection to the test's database."""
     return connect()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let model servers and the sidecar take their time: who is late in a test is the machine."""
+    for module, limit in (
+        (providers_status, "PROBE_SECONDS"),
+        (infra, "TIMEOUT_SECONDS"),
+        (sampler, "SOURCE_SECONDS"),
+        (containers, "SOURCE_SECONDS"),
+        (servers, "SERVER_SECONDS"),
+    ):
+        monkeypatch.setattr(module, limit, 3600.0)
+
+
+@pytest.fixture(scope="session")
+def unused_tcp_port_factory() -> Callable[[], int]:
+    """Ports that stay unused until the test uses them.
+
+    They lie below those that the kernel gives to whoever connects or listens meanwhile, and each process has others.
+    """
+    ports = count(20_000 + os.getpid() % 100 * 100)
+
+    def unused_port() -> int:
+        for port in ports:
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+        raise AssertionError
+
+    return unused_port
+
+
+@pytest.fixture
+def unused_tcp_port(unused_tcp_port_factory: Callable[[], int]) -> int:
+    return unused_tcp_port_factory()
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from aiserv.sidecar.sampler import SourceError
 from tests.providers import Answer, body, refuses
 from tests.sidecar.pages import PageServer, fake_server
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 VLLM: dict[str, Any] = {
     "Id": "4c01db0b339c",
     "Names": ["/vllm"],

@@ -9,6 +9,7 @@ import pytest
 
 from aiserv.sidecar.gpus import Gpus
 from aiserv.sidecar.sampler import Row, SourceError
+from tests.waiting import SOON
 
 H200: Row = {
     "index": 0,
@@ -190,7 +191,7 @@ async def test_a_machine_without_gpus_says_so() -> None:
 async def test_a_hanging_nvidia_smi_is_ended(nvidia_smi: Callable[[str], str]) -> None:
     source = Gpus(no_nvml, nvidia_smi("exec sleep 3600"))
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(SOON):
         with anyio.move_on_after(0.1) as scope:
             await source.sample()
 

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from aiserv.sidecar import servers
 from aiserv.sidecar.vllm import Vllm
 from aiserv.sidecar.whisperx import WhisperX
 from tests.providers import Answer, body, drops, hangs, refuses
 from tests.sidecar.pages import fake_server, http_client, nobody
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 # As vLLM 0.32 writes it, shortened; two engines.
 METRICS = """\
@@ -176,7 +179,8 @@ async def test_a_whisperx_without_any_such_page_is_up_if_it_answers() -> None:
     assert row == {"url": server.url, "up": True, "in_flight": None, "queued": None}
 
 
-async def test_a_whisperx_that_is_deaf_is_down() -> None:
+async def test_a_whisperx_that_is_deaf_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "SERVER_SECONDS", 0.05)
     pages = dict.fromkeys(("/health", "/queue-metrics", "/metrics"), hangs())
 
     async with fake_server(pages) as server, http_client() as http:

@@ -13,6 +13,9 @@ from aiserv.shared import Shared
 from aiserv.sidecar.process import watch
 from tests.providers import Answer, body, drops, hangs, refuses
 from tests.sidecar.pages import fake_server, http_client, nobody
+from tests.waiting import SOON
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 GPU = {
     "index": 0,
@@ -135,7 +138,7 @@ async def test_a_sidecar_that_is_not_there_is_not_available() -> None:
 async def test_a_sidecar_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra, "TIMEOUT_SECONDS", 0.05)
     async with fake_server({"/status": hangs()}) as sidecar:
-        with anyio.fail_after(5):
+        with anyio.fail_after(SOON):
             status = await status_of(sidecar.url)
 
     assert status["available"] is False
@@ -195,7 +198,7 @@ async def test_who_leaves_takes_a_shared_value_from_nobody() -> None:
         return "value"
 
     shared = Shared(get, 5)
-    with anyio.fail_after(5):
+    with anyio.fail_after(SOON):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(shared)
             await began.wait()
