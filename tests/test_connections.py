@@ -11,6 +11,7 @@ from aiohttp import web
 from anyio.abc import SocketStream
 
 from aiserv.serving import PROBE_CONNECTIONS, _spare_files, serving
+from tests.waiting import SOON, until
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -34,8 +35,7 @@ class Crowd:
     async def all_are_busy(self) -> None:
         for _ in range(3):
             await self.comes("/busy")
-        while self.busy < 3:  # noqa: ASYNC110 - it is short
-            await anyio.sleep(0.005)
+        await until(lambda: self.busy == 3)
 
 
 @pytest.fixture
@@ -62,12 +62,12 @@ async def crowd() -> AsyncIterator[Crowd]:
 
 
 async def first_line(stream: SocketStream) -> str:
-    with anyio.fail_after(10):
+    with anyio.fail_after(SOON):
         return (await stream.receive()).decode().partition("\r\n")[0]
 
 
 async def is_closed(stream: SocketStream) -> bool:
-    with anyio.fail_after(10):
+    with anyio.fail_after(SOON):
         try:
             await stream.receive()
         except (anyio.EndOfStream, anyio.BrokenResourceError):
@@ -86,8 +86,7 @@ async def test_the_longest_idle_connection_gives_way_to_a_newcomer(crowd: Crowd)
 
 async def test_a_connection_with_a_request_never_gives_way(crowd: Crowd) -> None:
     busy = await crowd.comes("/busy")
-    while not crowd.busy:  # noqa: ASYNC110 - it is short
-        await anyio.sleep(0.005)
+    await until(lambda: crowd.busy)
 
     for _ in range(20):
         assert await first_line(await crowd.comes("/quick")) == "HTTP/1.1 200 OK"
@@ -105,13 +104,12 @@ async def test_when_all_are_busy_probes_are_answered_and_others_told_to_come_aga
 
 async def test_who_has_gone_while_busy_keeps_no_place(crowd: Crowd) -> None:
     leaving = [await crowd.comes("/busy") for _ in range(3)]
-    while crowd.busy < 3:  # noqa: ASYNC110 - it is short
-        await anyio.sleep(0.005)
+    await until(lambda: crowd.busy == 3)
 
     for stream in leaving:
         await stream.aclose()
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(SOON):
         while await first_line(await crowd.comes("/quick")) != "HTTP/1.1 200 OK":
             pass
 

@@ -8,6 +8,7 @@ import pytest
 
 from aiserv import grouping
 from aiserv.grouping import Grouping
+from tests.waiting import SOON
 
 
 class Road:
@@ -41,7 +42,7 @@ async def grouped(
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
-        with anyio.fail_after(10):
+        with anyio.fail_after(SOON):
             yield group
         tasks.cancel_scope.cancel()
 
@@ -180,7 +181,7 @@ async def test_one_that_must_travel_alone_holds_up_nobody_and_groupings_share_th
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
         tasks.start_soon(other.run)
-        with anyio.fail_after(10):
+        with anyio.fail_after(SOON):
             async with anyio.create_task_group() as callers:
                 for item in ("slow 1", "slow 2", "slow 3", "too slow"):
                     callers.start_soon(one, other if item == "slow 2" else group, item)

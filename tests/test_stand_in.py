@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from aiserv.stand_in import stand_in_provider
+from tests.waiting import SOON
 from tests.workers.chats import chat_job, result_of
 from workers.executors.chat import Chat
 from workers.failures import Failure
@@ -34,7 +35,7 @@ TREE: "JsonValue" = {
 @asynccontextmanager
 async def chat_with_stand_in(model: str = "qwen") -> AsyncIterator[Chat]:
     async with stand_in_provider("qwen") as base_url:
-        timeout = timedelta(seconds=10)
+        timeout = timedelta(seconds=SOON)
         async with Chat(base_url=base_url, api_key=None, model=model, timeout=timeout) as chat:
             yield chat
 

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from aiserv.api import settlements
 from aiserv.database import Database
+from aiserv.queries.base import PATIENCE_ALONE
 from aiserv.queries.transitions import Settled
 from tests.api.client import CHAT, UNKNOWN, Answer, Api
 from tests.api.test_claims import FAILURE

@@ -107,7 +107,7 @@ async def collect(said: Said, name: str, base: str, paths: list[str], authorizat
 
 @pytest.mark.slow
 async def test_no_secret_is_ever_said_or_stored(
-    conninfo: str, db: psycopg.Connection[DictRow], provider: FakeProvider, tmp_path: Path, unused_tcp_port: int
+    conninfo: str, db: psycopg.Connection[DictRow], provider: FakeProvider, tmp_path: Path
 ) -> None:
     password = str(conninfo_to_dict(conninfo).get("password") or "planted-password")
     scoped, table = new_token("scoped", "write", "a")
@@ -124,10 +124,9 @@ async def test_no_secret_is_ever_said_or_stored(
         "TRANSCRIPTION_PROVIDERS": "whisperx,qwen2-audio,voxtral-small",
         "PROVIDER_PATIENCE": "1ms",
         "LOG_LEVEL": "debug",
-        "INFRA_STATUS_URL": f"http://127.0.0.1:{unused_tcp_port}",
         "SIDECAR_TOKEN": PLANTED["INFRA_STATUS_TOKEN"],
         "SIDECAR_HTTP_HOST": "127.0.0.1",
-        "SIDECAR_HTTP_PORT": str(unused_tcp_port),
+        "SIDECAR_HTTP_PORT": "0",
         "SIDECAR_VLLM_URLS": provider.url,
         "SIDECAR_WHISPERX_URLS": provider.url,
     }
@@ -135,12 +134,13 @@ async def test_no_secret_is_ever_said_or_stored(
     plain, status = f"Bearer {PLANTED['AI_SERVICE_TOKEN']}", f"Bearer {PLANTED['INFRA_STATUS_TOKEN']}"
     said = Said()
     with ExitStack() as stack:
-        running = {
+        running = {"sidecar": stack.enter_context(aiserv("sidecar", **variables))}
+        variables["INFRA_STATUS_URL"] = f"http://127.0.0.1:{await running['sidecar'].port()}"
+        running |= {
             name: stack.enter_context(aiserv(*arguments, **{**variables, **others}))
             for name, arguments, others in (
                 ("server", ["serve"], {}),
                 ("worker", ["worker"], {}),
-                ("sidecar", ["sidecar"], {}),
                 ("server without a database", ["serve"], apart),
             )
         }
@@ -204,7 +204,7 @@ async def work_off(db: psycopg.Connection[DictRow], provider: FakeProvider, api:
 
         async def finish(*wanted: dict[str, object]) -> None:
             for job in wanted:
-                async with http.post(f"{api}/jobs", params={"wait": "20s"}, json=job) as answer:
+                async with http.post(f"{api}/jobs", params={"wait": "60s"}, json=job) as answer:
                     assert (await answer.json())["finished_at"], answer.status
 
         for status in (400, 200, 500, 401):

@@ -13,12 +13,11 @@ from aiserv.settings import Settings, SettingsError
 from tests.audio_providers import asr, qwen2_audio, serving
 from tests.processes import ENVIRON
 from tests.providers import content, fake_provider
-from tests.waiting import until
+from tests.waiting import SOON, until
 from tests.workers.audio.recordings import samples, utterances, wav
 from tests.workers.running import after
 from workers.process import Kind, choose_kinds, work
 
-SOON = 20  # seconds, decoding included
 BOTH = {"LLM_BASE_URL": "http://llm", "WHISPERX_URL": "http://whisperx"}
 
 
@@ -45,8 +44,7 @@ async def test_a_stereo_call_comes_back_with_two_speakers_and_an_attempt_of_each
             "select aiserv.create_job('telephony', 'transcribe', 'whisperx', %s::json)",
             [json.dumps({"audio_base64": recording, "filename": "call.wav"})],
         )
-        with anyio.fail_after(SOON):
-            await anyio.to_thread.run_sync(lambda: next(db.notifies()))
+        await anyio.to_thread.run_sync(lambda: list(db.notifies(timeout=SOON, stop_after=1)))
         stop.set()
 
     job = db.execute("select status, result, error_message from aiserv.jobs").fetchone()
@@ -82,7 +80,7 @@ async def test_the_first_success_is_in_the_progress_while_the_next_provider_stil
             "select aiserv.create_job('telephony', 'transcribe', 'whisperx', %s::json)",
             [json.dumps({"audio_base64": recording, "filename": "call.wav"})],
         )
-        await until(lambda: db.execute("select 1 from aiserv.jobs where status = 'completed'").fetchone(), SOON)
+        await until(lambda: db.execute("select 1 from aiserv.jobs where status = 'completed'").fetchone())
         stop.set()
 
     assert shown
@@ -107,7 +105,7 @@ async def test_a_worker_of_both_kinds_does_both_in_one_process_and_leaves_other_
             db.execute(
                 "select aiserv.create_job('telephony', %s, %s, %s::json)", [task_type, profile, json.dumps(job_input)]
             )
-        await until(lambda: counted(db, "completed") == 2, SOON)
+        await until(lambda: counted(db, "completed") == 2)
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/worker/status") as answer:
             status = await answer.json()
         stop.set()
@@ -143,8 +141,8 @@ async def test_somebody_who_holds_a_job_does_not_hold_up_the_results_of_others(
         with db.transaction():
             db.execute("select aiserv.heartbeat_job(id) from aiserv.jobs order by id limit 1")
             may_answer.set()
-            await until(lambda: counted(db, "completed") == 1, SOON)
-        await until(lambda: counted(db, "completed") == 2, SOON)
+            await until(lambda: counted(db, "completed") == 1)
+        await until(lambda: counted(db, "completed") == 2)
         stop.set()
 
 
