@@ -58,9 +58,10 @@ async def claim_jobs(request: web.Request) -> web.Response:
     return HandedOver(text, partial(give_back, request, claim, jobs))
 
 
-async def claim_now(request: web.Request, claim: ClaimJobs) -> list[ShownJob]:
+async def claim_now(request: web.Request, claim: ClaimJobs, *, recover: bool = True) -> list[ShownJob]:
     """What there is for the claim at this moment."""
-    return await request.app[DATABASE].claim_jobs(claim, request.app[CLAIM_LEASE], request[CALLER].owner)
+    lease, owner = request.app[CLAIM_LEASE], request[CALLER].owner
+    return await request.app[DATABASE].claim_jobs(claim, lease, owner, recover=recover)
 
 
 async def give_back(request: web.Request, claim: ClaimJobs, jobs: list[ShownJob]) -> None:
@@ -88,7 +89,8 @@ async def settle_and_claim(request: web.Request, body: str, claim: ClaimJobs) ->
     async def claim_meanwhile() -> None:
         # Whoever gets nothing claims again, and will be told what is wrong.
         with suppress(DatabaseError):
-            jobs.extend(await claim_now(request, claim))
+            # The leases of what is being settled may be over, and still count.
+            jobs.extend(await claim_now(request, claim, recover=False))
 
     async with anyio.create_task_group() as tasks:
         if claim.settle and claim.limit:

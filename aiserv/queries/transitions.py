@@ -39,8 +39,13 @@ Settled = ShownJob | Problem
 class TransitionQueries(Queries):
     """Claim, complete, fail, heartbeat, release, retry, cancel."""
 
-    async def claim_jobs(self, claim: ClaimJobs, lease: timedelta, owner_service: str | None = None) -> list[ShownJob]:
-        """Jobs, of one owner if it is named, for a worker over HTTP; `lease` is for those that ask for none."""
+    async def claim_jobs(
+        self, claim: ClaimJobs, lease: timedelta, owner_service: str | None = None, *, recover: bool = True
+    ) -> list[ShownJob]:
+        """Jobs, of one owner if it is named, for a worker over HTTP; `lease` is for those that ask for none.
+
+        Without `recover` expired leases are left alone.
+        """
         return await self._jobs(
             """
             aiserv.claim_jobs(
@@ -50,10 +55,11 @@ class TransitionQueries(Queries):
                 max_jobs       => %(limit)s,
                 lease          => %(lease)s,
                 claim_id       => %(claim_id)s,
-                owner_service  => %(owner_service)s
+                owner_service  => %(owner_service)s,
+                recover        => %(recover)s
             )
             """,
-            {**claim.parameters(), "lease": claim.lease or lease, "owner_service": owner_service},
+            {**claim.parameters(), "lease": claim.lease or lease, "owner_service": owner_service, "recover": recover},
         )
 
     async def settle_each(self, settlements: Sequence[str], patience: timedelta = PATIENCE) -> list[Settled]:

@@ -9,7 +9,8 @@ create or replace function aiserv.claim_jobs(
     slots          integer  default null,
     providers      jsonb    default null,
     queues         jsonb    default null,
-    owner_service  text     default null
+    owner_service  text     default null,
+    recover        boolean  default true
 )
 returns setof aiserv.jobs
 language plpgsql
@@ -54,7 +55,7 @@ begin
     if coalesce(cardinality(claimed), 0) = 0 then
         claimed := aiserv._claim(claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.max_jobs, claimer);
         -- Only a claim that came back short looks for jobs of the dead: no one waits longer than the lease.
-        if cardinality(claimed) < claim_jobs.max_jobs
+        if claim_jobs.recover and cardinality(claimed) < claim_jobs.max_jobs
             and (
                 select lease.job_id from aiserv.lease as lease
                 where lease.lease_expires_at < clock_timestamp()
@@ -84,7 +85,7 @@ earliest run_at, then id; beside a long transaction a job that came back may wai
 and model_profiles mean any. A paused or full queue gives none.
 The attempt of a job returned is the token that complete_job, fail_job, release_job and heartbeat_job want.
 A repeat with the same worker_id and claim_id returns what still runs of that claim, each job at a new version. A claim that comes
-back short recovers expired leases first. instance_id tells workers of one worker_id apart, slots is how many jobs at once it can
+back short recovers expired leases first, unless recover is false. instance_id tells workers of one worker_id apart, slots is how many jobs at once it can
 do: list_workers shows both. A queue all of whose providers are in trouble gives none while they pause, then single probes;
 providers names those of a model profile, as {"whisperx": ["whisperx", "qwen2-audio"]}; one that nobody names has one provider, of
 its own name. queues names the task types of the profiles that do not go with all of them, as {"whisperx": ["transcription"]}.

@@ -1,6 +1,6 @@
 """Settling jobs in the call that claims the next ones."""
 
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -10,11 +10,14 @@ from pydantic import JsonValue
 
 from aiserv.answers.jobs import JobsAnswer
 from aiserv.database import Database
-from aiserv.models import ClaimJobs, Settlement
+from aiserv.models import Settlement
 from aiserv.queries.base import ShownJob
 from tests.api.client import CHAT, UNKNOWN, Api
 from tests.api.test_claims import FAILURE
 from tests.api.test_create import EXACT
+from tests.api.together import Connect
+
+Settle = Callable[..., Awaitable[list[Settlement]]]
 
 
 async def claimed(api: Api, count: int) -> list[dict[str, Any]]:
@@ -103,30 +106,54 @@ async def test_a_claim_gets_the_room_that_its_settlements_make(api: Api) -> None
     assert [job["id"] for job in answer.json["jobs"]] == [third["id"]]
 
 
+@pytest.fixture
+def claimed_first(monkeypatch: pytest.MonkeyPatch) -> Callable[[Settle], None]:
+    """Has the settlements of a claim made by a function, after the claim beside them has its jobs."""
+
+    def use(settle: Settle) -> None:
+        got = anyio.Event()
+        claim_jobs = Database.claim_jobs
+
+        async def claim_and_tell(*given: Any, **options: Any) -> list[ShownJob]:  # noqa: ANN401 - passed on
+            jobs = await claim_jobs(*given, **options)
+            got.set()
+            return jobs
+
+        async def settle_afterwards(*given: Any) -> list[Settlement]:  # noqa: ANN401 - passed on
+            await got.wait()
+            return await settle(*given)
+
+        monkeypatch.setattr(Database, "claim_jobs", claim_and_tell)
+        monkeypatch.setattr(Database, "settle", settle_afterwards)
+
+    return use
+
+
 async def test_jobs_claimed_beside_settlements_that_break_are_given_back(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+    api: Api, claimed_first: Callable[[Settle], None]
 ) -> None:
     (job,) = await claimed(api, 1)
     other = await api.create()
-    got = anyio.Event()
-    claim_jobs = Database.claim_jobs
-
-    async def claimed_first(
-        database: Database, claim: ClaimJobs, lease: timedelta, owner: str | None
-    ) -> list[ShownJob]:
-        jobs = await claim_jobs(database, claim, lease, owner)
-        got.set()
-        return jobs
 
     async def broken(*_: object) -> list[Settlement]:
-        await got.wait()
         raise psycopg.OperationalError("the connection is lost")
 
-    monkeypatch.setattr(Database, "claim_jobs", claimed_first)
-    monkeypatch.setattr(Database, "settle", broken)
+    claimed_first(broken)
 
     answer = await api.post("jobs/claim", {"worker_id": "w1", "settle": [{"id": job["id"], "attempt": 1, "result": 1}]})
 
     assert answer.refusal == (503, "unavailable")
     shown = (await api.get(f"jobs/{other['id']}")).job
     assert (shown["status"], shown["attempt"]) == ("pending", 1)
+
+
+async def test_a_claim_does_not_take_away_what_comes_with_it_to_be_settled(
+    api: Api, connect: Connect, claimed_first: Callable[[Settle], None]
+) -> None:
+    (job,) = await claimed(api, 1)
+    connect().execute("update aiserv.lease set lease_expires_at = clock_timestamp() - interval '1 second'")
+    claimed_first(Database.settle)
+
+    answer = await api.post("jobs/claim", {"worker_id": "w1", "settle": [{"id": job["id"], "attempt": 1, "result": 1}]})
+
+    assert answer.json == {"jobs": [], "settled": [{"id": job["id"], "status": "completed"}]}
