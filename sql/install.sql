@@ -47,7 +47,6 @@ insert into aiserv.installed (file) values
 \ir functions/_check_filter.sql
 \ir functions/_check_names.sql
 \ir functions/_check_room.sql
-\ir functions/_check_settlement.sql
 \ir functions/_claim.sql
 \ir functions/_complaint.sql
 \ir functions/_complaint_about.sql
@@ -102,6 +101,7 @@ insert into aiserv.installed (file) values
 \ir functions/_settings_key.sql
 \ir functions/_settle_failure.sql
 \ir functions/_settlement.sql
+\ir functions/_settlement_complaint.sql
 \ir functions/_shape.sql
 \ir functions/_spend.sql
 \ir functions/_stats_backlog.sql

@@ -2,6 +2,7 @@ create or replace function aiserv._read_settlements(
     settlements    json,
     fenced         boolean,
     out items      json[],
+    out complaints text[],
     out job_ids    uuid[],
     out attempts   integer[],
     out worker_ids text[],
@@ -15,42 +16,59 @@ as $$
 declare
     are_right boolean;
 begin
-    -- One pass for all, and for all that is right and completes no call for each. A result is sliced out by itself:
-    -- json_to_recordset would write the strings anew.
-    select
-        coalesce(array_agg(item.value), '{}'), coalesce(array_agg(item.id), '{}'), coalesce(array_agg(item.attempt), '{}'),
-        coalesce(array_agg(item.worker_id), '{}'), coalesce(array_agg(item.result), '{}'), coalesce(array_agg(item.usage), '{}'),
-        coalesce(bool_and(
-            item.id is not null
-            and (item.attempt is not null or not _read_settlements.fenced)
-            and item.result is not null
-            and (item.usage is null or json_typeof(item.usage) = 'object')
-        ), true)
-    into _read_settlements.items, _read_settlements.job_ids, _read_settlements.attempts, _read_settlements.worker_ids,
-        _read_settlements.results, _read_settlements.usages, are_right
-    from (
-        select each.value, each.id, each.attempt, each.worker_id, each.usage, each.value -> 'result' as result
-        from rows from (
-            json_array_elements(_read_settlements.settlements),
-            json_to_recordset(_read_settlements.settlements) as (id uuid, attempt integer, worker_id text, usage json)
-        ) as each(value, id, attempt, worker_id, usage)
-        -- A result is looked for once, and used twice.
-        offset 0
-    ) as item;
+    begin
+        -- One pass for all, and for all that is right and completes no call for each. A result is sliced out by itself:
+        -- json_to_recordset would write the strings anew.
+        select
+            coalesce(array_agg(item.value), '{}'), coalesce(array_agg(item.id), '{}'), coalesce(array_agg(item.attempt), '{}'),
+            coalesce(array_agg(item.worker_id), '{}'), coalesce(array_agg(item.result), '{}'), coalesce(array_agg(item.usage), '{}'),
+            coalesce(bool_and(
+                item.id is not null
+                and (item.attempt is not null or not _read_settlements.fenced)
+                and item.result is not null
+                and (item.usage is null or json_typeof(item.usage) = 'object')
+            ), true)
+        into _read_settlements.items, _read_settlements.job_ids, _read_settlements.attempts, _read_settlements.worker_ids,
+            _read_settlements.results, _read_settlements.usages, are_right
+        from (
+            select each.value, each.id, each.attempt, each.worker_id, each.usage, each.value -> 'result' as result
+            from rows from (
+                json_array_elements(_read_settlements.settlements),
+                json_to_recordset(_read_settlements.settlements) as (id uuid, attempt integer, worker_id text, usage json)
+            ) as each(value, id, attempt, worker_id, usage)
+            -- A result is looked for once, and used twice.
+            offset 0
+        ) as item;
+    exception
+        when data_exception then
+            _read_settlements.items := array(select item.value from json_array_elements(_read_settlements.settlements) as item);
+    end;
 
     -- Only what is escaped can be what PostgreSQL cannot store.
-    if are_right is not true or strpos(_read_settlements.settlements::text, '\u') > 0 then
-        perform aiserv._check_settlement(each.item, each.position, _read_settlements.fenced)
-        from unnest(_read_settlements.items) with ordinality as each(item, position);
+    if are_right and strpos(_read_settlements.settlements::text, '\u') = 0 then
+        return;
     end if;
-exception
-    when data_exception then
-        -- Whose id is none, or who is no object? The slower look names the item.
-        perform aiserv._check_settlement(each.value, each.position, _read_settlements.fenced)
-        from json_array_elements(_read_settlements.settlements) with ordinality as each(value, position);
-        raise;
+    _read_settlements.complaints := array(
+        select aiserv._settlement_complaint(each.item, _read_settlements.fenced)
+        from unnest(_read_settlements.items) with ordinality as each(item, position)
+        order by each.position
+    );
+    if are_right is not null and array_remove(_read_settlements.complaints, null) = '{}' then
+        _read_settlements.complaints := null;
+        return;
+    end if;
+    -- Of those that make no sense nothing is read.
+    select
+        array_agg((sound.item ->> 'id')::uuid order by each.position), array_agg((sound.item ->> 'attempt')::integer order by each.position),
+        array_agg(sound.item ->> 'worker_id' order by each.position), array_agg(sound.item -> 'result' order by each.position),
+        array_agg(nullif((sound.item -> 'usage')::text, 'null')::json order by each.position)
+    into _read_settlements.job_ids, _read_settlements.attempts, _read_settlements.worker_ids, _read_settlements.results,
+        _read_settlements.usages
+    from unnest(_read_settlements.items, _read_settlements.complaints) with ordinality as each(item, complaint, position)
+    cross join lateral (select case when each.complaint is null then each.item end) as sound(item);
 end;
 $$;
 
 comment on function aiserv._read_settlements is
-'The items of settle_jobs in columns, in order: a result of null is one that fails. Raises JV400, naming the item, when one makes no sense.';
+'The items of settle_jobs in columns, in order: a result of null is one that fails. complaints is null when all make sense, else says of
+each what does not.';

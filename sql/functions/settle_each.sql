@@ -32,5 +32,5 @@ $$;
 comment on function aiserv.settle_each is
 'Complete and fail many jobs in one transaction, as settle_jobs, and return in order what became of each: the job as complete_job or
 fail_job returns it, or the code, message and hint of its refusal. attempt may be left out: then whoever runs the job is meant.
-Raises JV400 (an item that makes no sense, naming it), and 55P03 when another transaction holds one of the jobs for longer than
+Raises JV400 when settlements is no array, and 55P03 when another transaction holds one of the jobs for longer than
 patience: settle them one by one, or with more of it.';

@@ -14,6 +14,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     items      json[];
+    complaints text[];
     job_ids    uuid[];
     attempts   integer[];
     worker_ids text[];
@@ -24,8 +25,8 @@ begin
     if json_typeof(settle_jobs.settlements) is distinct from 'array' then
         raise exception using errcode = 'JV400', message = 'settlements: must be an array';
     end if;
-    select read.items, read.job_ids, read.attempts, read.worker_ids, read.results, read.usages
-    into items, job_ids, attempts, worker_ids, results, usages
+    select read.items, read.complaints, read.job_ids, read.attempts, read.worker_ids, read.results, read.usages
+    into items, complaints, job_ids, attempts, worker_ids, results, usages
     from aiserv._read_settlements(settle_jobs.settlements, settle_jobs.fenced) as read;
 
     if exists (select from unnest(results) as each(result) where each.result is null) then
@@ -55,14 +56,15 @@ begin
         select
             each.position,
             case
+                when each.complaint is not null then (null, null, 'JV400', each.complaint, 'The others were taken.')::aiserv.settlement
                 when each.position = any(completed) then (each.id, 'completed', null, null, null)::aiserv.settlement
                 when each.result is not null then aiserv._completion_answer(each.id, each.attempt, each.worker_id, each.result)
                 else aiserv._settle_failure(each.item)
             end as answer
         from (
             select listed.*
-            from unnest(items, job_ids, attempts, worker_ids, results)
-                with ordinality as listed(item, id, attempt, worker_id, result, position)
+            from unnest(items, complaints, job_ids, attempts, worker_ids, results)
+                with ordinality as listed(item, complaint, id, attempt, worker_id, result, position)
             order by listed.id, listed.position
         ) as each
     )
@@ -73,6 +75,6 @@ $$;
 comment on function aiserv.settle_jobs is
 'Complete and fail many jobs in one transaction. settlements is a JSON array of {"id", "attempt", "result", "worker_id"?, "usage"?}
 and {"id", "attempt", "category", "message", "worker_id"?, "retryable"?, "retry_after"?, "usage"?}. Returns in order what became of
-each: its status, or the code, detail and hint of a refusal; one refused item fails alone. With fenced => false an item may lack
+each: its status, or the code, detail and hint of a refusal (JV400, without an id: it makes no sense); one refused item fails alone. With fenced => false an item may lack
 attempt, and means whoever runs the job.
-Raises JV400 (an item that makes no sense, naming it).';
+Raises JV400 when settlements is no array.';

@@ -62,8 +62,8 @@ MUTANTS = [
     Mutant(
         "a claim gets the jobs of other owners",
         "aiserv/api/claims.py",
-        "request.app[CLAIM_LEASE], request[CALLER].owner)",
-        "request.app[CLAIM_LEASE], None)",
+        "(claim, lease, owner, recover",
+        "(claim, lease, None, recover",
         "tests/api/test_owners.py::test_a_claim_gets_the_jobs_of_the_owner_alone",
     ),
     Mutant(

@@ -136,19 +136,46 @@ def test_of_several_settlements_for_one_job_only_the_holder_s_first_counts(db: D
     assert get(db, job["id"])["result"] == "first"
 
 
-@pytest.mark.parametrize(
-    "items",
-    [
-        "{}",
-        "[1]",
-        '[{"id": "x", "attempt": 1, "result": 1}]',
-        '[{"attempt": 1, "result": 1}]',
-        '[{"id": "0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10", "result": 1}]',
-        '[{"id": "0198f0c2-7d3a-7c41-9f0e-2f6a4c1d9b10", "attempt": 1}]',
-    ],
-)
-def test_settlements_that_make_no_sense_are_refused(db: Db, items: str) -> None:
-    assert refusal(db, "settle_jobs", settlements=items).sqlstate == "JV400"
+BAD_SETTLEMENTS = {
+    "1": "object with id and attempt",
+    '{"id": "x", "attempt": 1, "result": 1}': "uuid",
+    '{"id": "\\u0000", "attempt": 1, "result": 1}': "must not contain",
+    '{"attempt": 1, "result": 1}': "object with id and attempt",
+    '{"id": "<id>", "result": 1}': "object with id and attempt",
+    '{"id": "<id>", "attempt": "one", "result": 1}': "integer",
+    '{"id": "<id>", "attempt": 1}': "category: must be",
+    '{"id": "<id>", "attempt": 1, "result": "\\ud800"}': "must not contain",
+    '{"id": "<id>", "attempt": 1, "result": 1, "usage": []}': "usage: must be",
+    '{"id": "<id>", "attempt": 1, "category": "timeout", "message": "", "retryable": "often"}': "boolean",
+    '{"id": "<id>", "attempt": 1, "category": "timeout", "message": "", "retry_after": "soon"}': "interval",
+}
+
+
+@pytest.mark.parametrize("bad", BAD_SETTLEMENTS)
+def test_a_settlement_that_makes_no_sense_fails_alone(db: Db, bad: str) -> None:
+    create_many(db, [{}] * 3)
+    done, failed, other = claim(db, 3)
+    good = [
+        {"id": str(done["id"]), "attempt": 1, "result": {"n": 1}, "usage": {"total_tokens": 3}},
+        {"id": str(failed["id"]), "attempt": 1, "category": "timeout", "message": ""},
+    ]
+    items = [json.dumps(good[0]), bad.replace("<id>", str(other["id"])), json.dumps(good[1])]
+
+    settled = call(db, "settle_jobs", settlements=f"[{','.join(items)}]")
+
+    assert [(row["id"], row["status"], row["code"]) for row in settled] == [
+        (done["id"], "completed", None),
+        (None, None, "JV400"),
+        (failed["id"], "failed", None),
+    ]
+    assert BAD_SETTLEMENTS[bad] in settled[1]["detail"]
+    assert (get(db, done["id"])["result"], get(db, done["id"])["usage"]) == ({"n": 1}, {"total_tokens": 3})
+    assert get(db, other["id"]) == other
+
+
+@pytest.mark.parametrize("settlements", ["{}", "1", "null"])
+def test_settlements_that_are_no_array_are_refused(db: Db, settlements: str) -> None:
+    assert refusal(db, "settle_jobs", settlements=settlements).sqlstate == "JV400"
 
 
 @pytest.mark.parametrize(

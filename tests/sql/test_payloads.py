@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.sql.calls import Db, call, claim, create, refusal
+from tests.sql.calls import Db, call, claim, create, one, refusal
 
 BODY = '{"owner_service": "a", "task_type": "b", "model_profile": "c", "input": null}'
 TEXTS = [
@@ -61,10 +61,11 @@ def test_nul_and_lone_surrogates_are_refused_everywhere(db: Db, text: str) -> No
         refusal(db, "heartbeat_job", job_id=job["id"], progress=text),
         refusal(db, "complete_job", job_id=job["id"], result=text),
         refusal(db, "complete_job", job_id=job["id"], result="1", usage=f'{{"a": {text}}}'),
-        refusal(db, "settle_jobs", settlements=f"""[{{"id": "{job["id"]}", "attempt": 1, "result": {text}}}]"""),
     ]
+    settlements = f"""[{{"id": "{job["id"]}", "attempt": 1, "result": {text}}}]"""
 
     assert {refused.sqlstate for refused in refusals} == {"JV400"}
+    assert one(db, "settle_jobs", settlements=settlements)["code"] == "JV400"
 
 
 def test_limits_of_size_are_kept(db: Db) -> None:
