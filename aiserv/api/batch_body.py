@@ -39,6 +39,7 @@ _ITEMS: Final = TypeAdapter(list[CreateJob])
 class Batch:
     """A checked batch: the text that PostgreSQL takes it from, task type and model profile of each job, and its owner.
 
+    `text` is the body, or the array of jobs where there is nothing else.
     `has_keys` is whether any job has an idempotency key of its own.
     `times` has `run_at` and `delay` of each job that has one, as a JSON object; it is None when no job has any.
     """
@@ -84,8 +85,10 @@ def _of_lines(lines: bytes, given: dict[str, str], wanted: BatchQuery) -> Batch:
     shared = ",".join(
         f"{json.dumps(name)}:{text if name in JSON_FIELDS else json.dumps(text)}" for name, text in given.items()
     )
-    body = {"defaults": defaults, "jobs": jobs}
-    return _checked(f'{{"defaults":{{{shared}}},"jobs":[{",".join(texts)}]}}', body, wanted)
+    listed = f'"jobs":[{",".join(texts)}]'
+    if not defaults:
+        return _checked(f"{{{listed}}}", {"jobs": jobs}, wanted)
+    return _checked(f'{{"defaults":{{{shared}}},{listed}}}', {"defaults": defaults, "jobs": jobs}, wanted)
 
 
 def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401 - JSON
@@ -113,6 +116,8 @@ def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401
     kinds = [(item.task_type, item.model_profile) for item in items]
     owners = [item.owner_service for item in items]
     has_keys = any(item.idempotency_key is not None for item in items)
+    # PostgreSQL need not look for them: with no other name, the brackets around the jobs are the first and the last.
+    text = text[text.index("[") : text.rindex("]") + 1] if body.keys() == {"jobs"} else text
     return Batch(text, kinds, owners, has_keys, times, wanted)
 
 

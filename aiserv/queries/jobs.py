@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final, LiteralString, NamedTuple
 from uuid import UUID
 
 from aiserv.filters import Filter, ListJobs
@@ -31,50 +31,55 @@ class CreatedJob(NamedTuple):
 
 # What becomes of one job of many that are created each for itself: the job, or why it is refused.
 Creation = CreatedJob | Problem
-# What the jobs of a request share: `defaults` over the fields beside `jobs`.
-_SHARED: Final = """
-    cross join lateral (
-        select nullif(aiserv.merge_jobs(
-            (
-                select coalesce(json_object_agg(field.key, field.value), '{}')
-                from json_each(request.body) as field
-                where field.key not in ('jobs', 'defaults')
-            ),
-            coalesce(request.body -> 'defaults', '{}')
-        )::text, '{}')::json as defaults
-    ) as shared
-"""
-# A request as it was sent.
-_BATCH: Final = (
-    "(select sent.body, sent.body -> 'jobs' as jobs from (select %(body)s::json as body) as sent) as request"
-)
-# The same, with the times that Python has read in the place of those that were sent.
-_TIMED_BATCH: Final = """
+# The jobs of a request, and what they share: `defaults` over the fields beside `jobs`. The body is read once.
+_SHARING: Final = """
 (
     select
-        %(body)s::json as body,
-        json_agg(
-            case
-                when times.text is null then item.value
-                else (
-                    select json_object_agg(field.key, field.value)
-                    from (
-                        select own.key, own.value
-                        from json_each(item.value) as own
-                        where own.key not in ('run_at', 'delay')
-                        union all
-                        select given.key, given.value from json_each(times.text::json) as given
-                    ) as field
-                )
-            end
-            order by item.ordinality
-        ) as jobs
-    from json_array_elements(%(body)s::json -> 'jobs') with ordinality as item
+        (array_agg(field.value) filter (where field.key = 'jobs'))[1] as jobs,
+        nullif(aiserv.merge_jobs(
+            coalesce(
+                json_object_agg(field.key, field.value) filter (where field.key not in ('jobs', 'defaults')), '{}'
+            ),
+            coalesce((array_agg(field.value) filter (where field.key = 'defaults'))[1], '{}')
+        )::text, '{}')::json as defaults
+    from json_each(%(body)s::json) as field
+) as sent
+"""
+# Those of one that has nothing else.
+_LISTED: Final = "(select %(body)s::json as jobs, null::json as defaults) as sent"
+# Beside them: the jobs with the times that Python has read in the place of those that were sent.
+_TIMES: Final = """
+cross join lateral (
+    select json_agg(
+        case
+            when times.text is null then item.value
+            else (
+                select json_object_agg(field.key, field.value)
+                from (
+                    select own.key, own.value from json_each(item.value) as own where own.key not in ('run_at', 'delay')
+                    union all
+                    select given.key, given.value from json_each(times.text::json) as given
+                ) as field
+            )
+        end
+        order by item.ordinality
+    ) as jobs
+    from json_array_elements(sent.jobs) with ordinality as item
     join unnest(%(times)s::text[]) with ordinality as times(text, ordinality) on times.ordinality = item.ordinality
-) as request
+) as timed
 """
 # The SQLSTATE of a job whose idempotency key another transaction holds.
 BUSY: Final = "55P03"
+
+
+def _sent(body: str, times: list[str | None] | None) -> LiteralString:
+    """What a request has sent, for a from clause."""
+    source: LiteralString = _LISTED if body.startswith("[") else _SHARING
+    return source + _TIMES if times else source
+
+
+def _jobs(times: list[str | None] | None) -> LiteralString:
+    return "timed.jobs" if times else "sent.jobs"
 
 
 class JobQueries(Queries):
@@ -111,19 +116,19 @@ class JobQueries(Queries):
     ) -> tuple[UUID, list[BatchedJob]]:
         """The id of a new batch, and its jobs in input order: id, the job if it is wanted, and the batch that made it.
 
-        `body` is the text of a request: `jobs`, over `defaults`, over the fields beside them. `times` has for some jobs
-        a JSON object that replaces their `run_at` and `delay`. If the key made a batch before, the jobs are those of
-        that one.
+        `body` is the text of a request: `jobs`, over `defaults`, over the fields beside them; or of the array of jobs,
+        where there is nothing else. `times` has for some jobs a JSON object that replaces their `run_at` and `delay`.
+        If the key made a batch before, the jobs are those of that one.
         """
         rows = await self._rows(
             f"""
             with batch as materialized (select aiserv.new_id() as id)
             select batch.id, job.id, case when %(with_jobs)s then aiserv.job_json(job)::text end, job.batch_id
-            from batch cross join {_TIMED_BATCH if times else _BATCH} {_SHARED}
+            from batch cross join {_sent(body, times)}
             -- Of a batch that its key finds again, retention may have left nothing.
             left join lateral aiserv.create_jobs(
-                jobs            => request.jobs,
-                defaults        => shared.defaults,
+                jobs            => {_jobs(times)},
+                defaults        => sent.defaults,
                 batch_id        => batch.id,
                 idempotency_key => %(idempotency_key)s
             ) as job on true
@@ -138,9 +143,9 @@ class JobQueries(Queries):
             f"""
             with batch as materialized (select aiserv.new_id() as id)
             select batch.id, array_to_string(aiserv.create_batch(
-                jobs => request.jobs, defaults => shared.defaults, batch_id => batch.id
+                jobs => {_jobs(times)}, defaults => sent.defaults, batch_id => batch.id
             ), ' ')
-            from batch cross join {_TIMED_BATCH if times else _BATCH} {_SHARED}
+            from batch cross join {_sent(body, times)}
             """,  # noqa: S608 - literals
             {"body": body, "times": times},
         )

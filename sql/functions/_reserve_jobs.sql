@@ -3,6 +3,7 @@ create or replace function aiserv._reserve_jobs(
     defaults    json,
     moment      timestamptz,
     patience    interval default null,
+    has_keys    boolean  default null,
     out job_ids uuid[],
     out new_ids uuid[]
 )
@@ -18,7 +19,7 @@ declare
     made     bigint;
 begin
     -- The name of a field may be written with escapes.
-    if strpos(names, 'idempotency_key') > 0 or strpos(names, '\u00') > 0 then
+    if coalesce(_reserve_jobs.has_keys, strpos(names, 'idempotency_key') > 0 or strpos(names, '\u00') > 0) then
         if _reserve_jobs.patience is not null then
             -- None at all would mean for ever.
             perform set_config(
@@ -89,4 +90,5 @@ $$;
 
 comment on function aiserv._reserve_jobs is
 'The id of each item''s job, where any item has an idempotency key: the one that its key made before, or a new one, which then
-holds the key and stands in new_ids, too. Both are null where no item has a key. Raises JV400, JK422 and JQ429.';
+holds the key and stands in new_ids, too. Both are null where no item has a key; has_keys says whether any has, where that is
+known. Raises JV400, JK422 and JQ429.';

@@ -26,7 +26,6 @@ as $$
 declare
     item      aiserv._new_job;
     complaint text;
-    created   aiserv.jobs;
 begin
     item := (
         create_job.owner_service, create_job.owner_ref, create_job.task_type, create_job.model_profile, create_job.input,
@@ -39,7 +38,10 @@ begin
             or json_typeof(item.metadata) <> 'object' then
             raise data_exception;
         end if;
-        select (made.created).* into created from aiserv._create_all(json_build_array(item)) as made;
+        return (
+            select made.created
+            from aiserv._create_all(json_build_array(item), has_keys => item.idempotency_key is not null) as made
+        );
     exception
         when data_exception or not_null_violation then
             complaint := aiserv._complaint(item);
@@ -48,7 +50,6 @@ begin
             end if;
             raise exception using errcode = 'JV400', message = complaint;
     end;
-    return created;
 end;
 $$;
 

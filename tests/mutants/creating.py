@@ -74,8 +74,8 @@ MUTANTS = [
     Mutant(
         "who waits for a key makes the group wait",
         "sql/functions/_create_all.sql",
-        "null, moment, _create_all.patience);",
-        "null, moment);",
+        "null, moment, _create_all.patience, _create_all.has_keys);",
+        "null, moment, null, _create_all.has_keys);",
         "tests/sql/test_create_each.py"
         "::test_a_key_that_another_transaction_holds_keeps_nobody_waiting_and_sends_nobody_else_away",
     ),
