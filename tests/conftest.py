@@ -20,7 +20,8 @@ from xdist.remote import Producer  # type: ignore[import-untyped]  # it ships no
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # as above
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]  # as above
 
-from aiserv import infra, providers_status
+import aiserv.database
+from aiserv import infra, probes, providers_status
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
 from aiserv.sidecar import containers, sampler, servers
@@ -149,8 +150,10 @@ def db(connect: Callable[..., psycopg.Connection[DictRow]]) -> psycopg.Connectio
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let model servers and the sidecar take their time: who is late in a test is the machine."""
+    """Let PostgreSQL, model servers and the sidecar take their time: who is late in a test is the machine."""
     for module, limit in (
+        (aiserv.database, "POOL_TIMEOUT_SECONDS"),
+        (probes, "READINESS_SECONDS"),
         (providers_status, "PROBE_SECONDS"),
         (infra, "TIMEOUT_SECONDS"),
         (sampler, "SOURCE_SECONDS"),

@@ -39,7 +39,7 @@ class Running:
 
 
 @pytest.fixture
-def start(conninfo: str) -> Iterator[Start]:
+def start(conninfo: str, patient: None) -> Iterator[Start]:
     """Starts servers of the API on the test's database; they stop at its end."""
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())

@@ -1,14 +1,11 @@
 """The AI side over HTTP: model servers and the sidecar."""
 
-import pytest
 from aiohttp import ClientSession
 
 from aiserv.answers.ai import InfraAnswer, ProvidersAnswer
 from aiserv.stand_in import stand_in_provider
 from tests.api.client import Api
 from tests.api.conftest import Start
-
-pytestmark = pytest.mark.usefixtures("patient")
 
 
 async def test_the_stand_in_says_in_the_status_that_it_is_no_model(start: Start, session: ClientSession) -> None:

@@ -14,11 +14,12 @@ from aiohttp import ClientSession
 from psycopg import sql
 from psycopg.rows import DictRow
 
+from aiserv import database
 from aiserv.api.examples import EXAMPLES
 from aiserv.api.routes import ROUTES, TABLE
 from tests.api.client import CHAT, UNKNOWN, Api
 from tests.api.conftest import Start
-from tests.waiting import until, waiting_for_locks
+from tests.waiting import SOON, until, waiting_for_locks
 
 MIB = 1024 * 1024
 CHAT_JSON = json.dumps(CHAT)
@@ -299,8 +300,14 @@ async def test_every_answer_has_a_request_id(api: Api) -> None:
 
 
 async def test_without_a_database_the_service_is_unavailable_and_says_when_to_come_again(
-    api: Api, db: psycopg.Connection[DictRow], conninfo: str
+    start: Start,
+    session: ClientSession,
+    db: psycopg.Connection[DictRow],
+    conninfo: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(database, "POOL_TIMEOUT_SECONDS", 0.5)
+    api = Api(session, start().port)
     name = db.info.dbname
     allow = sql.SQL("alter database {} allow_connections {}")
     with psycopg.connect(conninfo.replace(name, "postgres"), autocommit=True) as administrator:
@@ -335,7 +342,8 @@ async def test_readiness_waits_for_no_connection_of_the_requests(
             holder.execute("lock table aiserv.job in access exclusive mode")
             tasks.start_soon(api.get, "jobs")
             await until(lambda: waiting_for_locks(db))
-            ready = await api.get("/readyz")
+            with anyio.fail_after(SOON):
+                ready = await api.get("/readyz")
 
     assert ready.status == 200
 

@@ -19,7 +19,7 @@ Db = psycopg.Connection[DictRow]
 QUICK = ("bench", "--seconds", "1", "--jobs", "20", "--batch", "8", "--connections", "16", "--rate", "50", "--json")
 # One by one, one by one with commits of their own, and in two whole batches.
 CREATED = 20 + 20 + 16
-PATIENCE = 60
+PATIENCE = 120  # seconds, on a busy machine
 
 
 def create(db: Db) -> None:
@@ -68,7 +68,7 @@ async def test_it_measures_every_part_and_leaves_the_jobs_of_others_alone(
     assert all(figures[name] > 0 for name in figures if name.endswith(("per_second", "factor")))
     assert figures["drained_jobs"] == CREATED
     assert left(db) == ["telephony"]
-    assert of_bench(db) == []
+    await until(lambda: of_bench(db) == [])
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ async def test_ctrl_c_ends_it_and_takes_its_jobs_away(db: Db, conninfo: str) -> 
 
     assert (status, "interrupted" in bench.text) == (1, True), bench.text
     assert left(db) == ["telephony"]
-    assert of_bench(db) == []
+    await until(lambda: of_bench(db) == [])
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import anyio
 import psycopg
+import pytest
 from psycopg.rows import DictRow
 
 from aiserv.api.process import serve
@@ -16,6 +17,8 @@ from tests.processes import ENVIRON
 from tests.providers import FakeProvider, content, fake_provider, hangs, refuses
 from tests.waiting import SOON, until
 from workers.process import work
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 NEW = {"owner_service": "telephony", "task_type": "llm_chat", "model_profile": "qwen", "input": {"user": "Hello?"}}
 TOKEN = "t0ken"

@@ -18,6 +18,8 @@ from tests.workers.audio.recordings import samples, utterances, wav
 from tests.workers.running import after
 from workers.process import Kind, choose_kinds, work
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 BOTH = {"LLM_BASE_URL": "http://llm", "WHISPERX_URL": "http://whisperx"}
 
 
