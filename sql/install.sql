@@ -63,6 +63,7 @@ insert into aiserv.installed (file) values
 \ir functions/_fold.sql
 \ir functions/_groups.sql
 \ir functions/_hold.sql
+\ir functions/_hold_in_turns.sql
 \ir functions/_hold_settings.sql
 \ir functions/_id_at.sql
 \ir functions/_is_field.sql
@@ -70,7 +71,6 @@ insert into aiserv.installed (file) values
 \ir functions/_is_storable.sql
 \ir functions/_lanes.sql
 \ir functions/_lease.sql
-\ir functions/_line.sql
 \ir functions/_lock_limits.sql
 \ir functions/_lowest_id.sql
 \ir functions/_matching_ids.sql

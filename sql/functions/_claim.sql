@@ -102,7 +102,7 @@ begin
 
     -- A long transaction elsewhere keeps the rows of jobs long claimed, and each look from the head walks over them: then the next
     -- claim begins where this one ended. Full claims only: whoever comes back short has looked everywhere.
-    if claimed <> '{}' and cardinality(claimed) = _claim.max_jobs and (kept is not null or pages > 4 * cardinality(claimed) + 100) then
+    if claimed <> '{}' and cardinality(claimed) = _claim.max_jobs and (kept is not null or pages > 8 * cardinality(claimed) + 100) then
         perform aiserv._move_cursor(kept, claimed);
     end if;
 

@@ -37,14 +37,21 @@ begin
             where claimer.owner_service is not null
         ) as owner
         cross join lateral (
-            select begun -> jsonb_build_array(
-                owner.model_profile, owner.task_type, _take.level, owner.owner_service
-            )::text as place
+            select case
+                when begun is not null then begun -> jsonb_build_array(
+                    owner.model_profile, owner.task_type, _take.level, owner.owner_service
+                )::text
+            end as place
         ) as spot
     );
 
     _take.pages := aiserv._ready_pages();
-    held := aiserv._hold(lanes, _take.level, _take.max_jobs, _take.depth);
+    if cardinality(lanes) = 1 then
+        -- The usual case: with one owner there are no turns.
+        held := aiserv._hold(lanes[1], _take.level, _take.max_jobs);
+    else
+        held := aiserv._hold_in_turns(lanes, _take.level, _take.max_jobs, _take.depth);
+    end if;
     -- The way to each lane takes a few, whoever holds what.
     _take.pages := aiserv._ready_pages() - _take.pages - 4 * cardinality(lanes);
     _take.is_last := held.is_last;
@@ -61,7 +68,7 @@ begin
         perform aiserv._lease(held.places[:fit], claimer);
     end if;
     if cardinality(lanes) > 1 and fit > 0 then
-        perform aiserv._remember_turns(_take.job_ids);
+        perform aiserv._remember_turns(lanes, held.numbers[:fit]);
     end if;
 end;
 $$;
