@@ -195,6 +195,6 @@ def _create_roles(connection: psycopg.Connection, roles: SqlFile) -> None:
             connection.execute(roles.text.encode())
     except psycopg.errors.InsufficientPrivilege:
         logger.warning(
-            "this user may not create roles: it will own the objects itself. "
-            "For least privilege let an administrator run sql/roles.sql first"
+            "this user may not create the roles, or act as aiserv_owner: it will own the objects itself. For least "
+            "privilege let an administrator run sql/roles.sql and grant aiserv_owner to this user before"
         )
