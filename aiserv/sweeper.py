@@ -1,6 +1,7 @@
 """The housekeeper of a server: sweeps when a lease runs out or a job becomes due, and every half a minute."""
 
 import logging
+import time
 from datetime import timedelta
 
 import anyio
@@ -30,6 +31,7 @@ class Sweeper:
             await self._looks()
 
     async def _sweep(self) -> float:
+        begin = time.monotonic()
         try:
             # Not cancelled at a stop: it is short, and cancelling it would cost a connection.
             with anyio.CancelScope(shield=True):
@@ -37,5 +39,7 @@ class Sweeper:
         except DatabaseError as error:
             logger.warning("sweep failed, trying again in a second: %s", type(error).__name__)
             return 1.0
-        self._looks.looked(found=False)
-        return self._pause(due_in)
+        took = time.monotonic() - begin
+        # Due since it began: it has done a full piece, and there is more.
+        self._looks.looked(found=due_in is not None and -took < due_in <= 0)
+        return self._pause(due_in, took)

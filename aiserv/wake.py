@@ -45,11 +45,14 @@ class Pause:
     def __init__(self) -> None:
         self._shortest = SHORTEST_SECONDS
 
-    def __call__(self, due_in: float | None) -> float:
+    def __call__(self, due_in: float | None, took: float = 0.0) -> float:
         """Seconds to sleep: until it is due, at most half a minute; ever longer while it is overdue and stays so.
 
-        Overdue is what somebody else's transaction holds, such as a lease that has run out.
+        Overdue is what somebody else's transaction holds, such as a lease that has run out. What became due only during
+        the look, which took so many seconds, is more of the same work: half the time at most is spent on it.
         """
+        if due_in is not None and -took < due_in <= 0:
+            return took
         if due_in is None or due_in > 0:
             self._shortest = SHORTEST_SECONDS
         else:

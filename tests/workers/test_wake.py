@@ -33,6 +33,14 @@ def test_a_pause_begins_anew_when_nothing_is_overdue() -> None:
     assert pause(0.0) <= 0.01
 
 
+def test_what_became_due_during_a_look_is_looked_at_again_after_as_long_as_that_took() -> None:
+    pause = Pause()
+
+    assert [pause(-0.01, took=0.25) for _ in range(12)] == [0.25] * 12
+    # Due before it began: somebody else holds it.
+    assert pause(-0.3, took=0.25) <= 0.01
+
+
 async def test_a_wake_between_looking_and_waiting_is_not_lost() -> None:
     wake = Wake()
     woken = wake.next
