@@ -31,7 +31,7 @@ SERVER_ERROR: Final = 500
 CLOSING_SECONDS: Final = 1.0
 LINGERING_SECONDS: Final = 2.0
 # For who has connected at the last moment to say what for.
-GREETING_SECONDS: Final = 0.5
+GREETING_STEPS: Final = 50
 GREETING_STEP_SECONDS: Final = 0.01
 # Files that are not clients' connections: to PostgreSQL, to providers, to a listener that has to come back.
 KEPT_FILES: Final = 256
@@ -362,10 +362,11 @@ class _Runner(web.AppRunner):
 
     async def greet_last(self) -> None:
         """Wait until everybody who is connected has been answered once, but not for long."""
-        with anyio.move_on_after(GREETING_SECONDS):
+        # Half a second in steps, and not until a moment: while the machine stands still, nobody can say anything.
+        for _ in range(GREETING_STEPS):
             await anyio.sleep(GREETING_STEP_SECONDS)
-            while isinstance(self.server, _Server) and self.server.has_newcomers:  # noqa: ASYNC110 - half a second at most
-                await anyio.sleep(GREETING_STEP_SECONDS)
+            if not (isinstance(self.server, _Server) and self.server.has_newcomers):
+                return
 
     async def _make_server(self) -> web.Server:
         # aiohttp has no public way to choose the class of request handlers.

@@ -1,6 +1,7 @@
 """How many connections a process takes: idle ones give way, and probes are answered whatever happens."""
 
 import resource
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -142,3 +143,28 @@ async def test_who_takes_a_place_for_probes_is_answered_no_more_than_they(crowd:
 
     assert await is_closed(idle)
     assert await first_line(newcomer) == "HTTP/1.1 503 Service Unavailable"
+
+
+async def test_at_a_stop_a_machine_that_stands_still_takes_no_time_from_who_has_connected() -> None:
+    async def fine(_request: web.Request) -> web.Response:
+        return web.Response()
+
+    async def speak_late(stream: SocketStream) -> None:
+        await anyio.sleep(0.05)  # by now the server stops
+        time.sleep(0.6)  # noqa: ASYNC251 - nobody has this time
+        await anyio.sleep(0.02)
+        await stream.send(GET.format("/quick").encode())
+        said.append(await first_line(stream))
+
+    app, said = web.Application(), list[str]()
+    app.add_routes([web.get("/quick", fine)])
+
+    async with (
+        AsyncExitStack() as stack,
+        anyio.create_task_group() as tasks,
+        serving(app, "127.0.0.1", 0, shutdown_timeout=timedelta(seconds=SOON)) as port,
+    ):
+        stream = await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+        tasks.start_soon(speak_late, stream)
+
+    assert said == ["HTTP/1.1 200 OK"]
