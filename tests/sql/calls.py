@@ -17,7 +17,9 @@ Db = psycopg.Connection[DictRow]
 Connect = Callable[..., Db]
 T = TypeVar("T")
 
-PATIENCE = 20  # seconds
+PATIENCE = 30  # seconds, for what takes milliseconds unless the machine stands still
+# For whoever must not wait.
+IMPATIENT = f"-c lock_timeout={PATIENCE}s"
 
 
 def call(db: Db, function: str, select: str = "*", /, **arguments: object) -> list[DictRow]:

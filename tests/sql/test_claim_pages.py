@@ -8,7 +8,7 @@ from psycopg.rows import dict_row
 
 from tests.conftest import database, url_of
 from tests.sql.calls import Connect, Db, call, claim, create_many
-from tests.sql.reads import pages, rows_scanned
+from tests.sql.reads import keep_statistics, pages, rows_scanned
 
 CLAIM = "select count(*) from aiserv.claim_jobs(worker_id => 'worker-1', max_jobs => 10"
 ONE_PAIR = CLAIM + ", task_types => array['chat'], model_profiles => array['qwen'])"
@@ -24,6 +24,7 @@ def template(postgres: str, template: str) -> Iterator[str]:
     """
     with database(postgres, template=template) as name:
         with psycopg.connect(url_of(postgres, name), autocommit=True, row_factory=dict_row) as db:
+            keep_statistics(db)
             db.execute(
                 """
                 select count(*) from aiserv.create_jobs(jobs => (

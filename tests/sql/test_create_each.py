@@ -5,7 +5,18 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from tests.sql.calls import Connect, Db, call, create, create_many, get, in_background, refusal, wait_until_blocked
+from tests.sql.calls import (
+    IMPATIENT,
+    Connect,
+    Db,
+    call,
+    create,
+    create_many,
+    get,
+    in_background,
+    refusal,
+    wait_until_blocked,
+)
 
 JOB = {"owner_service": "telephony", "task_type": "chat", "model_profile": "qwen"}
 
@@ -89,7 +100,7 @@ def test_a_key_makes_one_job_and_a_different_body_fails_alone(db: Db) -> None:
 def test_a_key_that_another_transaction_holds_keeps_nobody_waiting_and_sends_nobody_else_away(
     db: Db, connect: Connect
 ) -> None:
-    other, watcher, impatient = connect(), connect(), connect(options="-c lock_timeout=5s")
+    other, watcher, impatient = connect(), connect(), connect(options=IMPATIENT)
     first = create(db, idempotency_key="known")
     with other.transaction():
         held = create(other, idempotency_key="held")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from tests.sql.calls import Connect, Db, call, claim, create_many
-from tests.sql.reads import TABLES, rows_scanned
+from tests.sql.reads import TABLES, keep_statistics, rows_scanned
 
 
 def keys_read(db: Db, act: Callable[[], object]) -> int:
@@ -25,6 +25,7 @@ def keys_read(db: Db, act: Callable[[], object]) -> int:
 
 def test_a_thousand_claimed_and_settled_jobs_are_found_one_by_one(db: Db, connect: Connect) -> None:
     elsewhere = connect()
+    keep_statistics(db)
     with db.transaction():
         create_many(db, [{}] * 8_000)
         # As autovacuum may.

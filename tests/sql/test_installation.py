@@ -131,7 +131,10 @@ def test_connections_must_not_run_out(db: Db, connect: Connect) -> None:
     assert limit
     assert finding(db, "connections")[0] == "ok"
 
-    for _ in range(int(0.85 * int(limit["max_connections"]))):
+    for _ in range(int(0.7 * int(limit["max_connections"]))):
+        connect()
+    # No more than it takes: tests beside this one want some, too.
+    while finding(db, "connections")[0] == "ok":
         connect()
 
     assert finding(db, "connections")[0] == "warning"

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from tests.conftest import database, url_of
 from tests.sql.calls import Db, call, claim, create, create_many
-from tests.sql.reads import TABLES, pages, rows_scanned
+from tests.sql.reads import keep_statistics, pages, rows_scanned
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,7 @@ def template(postgres: str, template: str) -> Iterator[str]:
     """The name of a database with thousands of jobs of every kind, none of them in the statistics."""
     with database(postgres, template=template) as name:
         with psycopg.connect(url_of(postgres, name), autocommit=True, row_factory=dict_row) as db:
-            for table in TABLES:
-                db.execute(f"alter table aiserv.{table} set (autovacuum_enabled = off)".encode())
+            keep_statistics(db)
             create_many(db, [{"task_type": "done"}] * 2000)
             for job in claim(db, 1000):
                 call(db, "complete_job", job_id=job["id"], result="1")
@@ -73,7 +72,6 @@ def test_numbers_and_pages_read_no_job_that_they_do_not_show(db: Db) -> None:
 
 
 def test_pages_of_a_batch_look_at_each_member_once_whatever_its_status(db: Db) -> None:
-    db.execute("alter table aiserv.job set (autovacuum_enabled = off)")
     created = create_many(db, [{}] * 3000 + [{"delay": 3600}] * 1000)
     call(db, "cancel_jobs", id=[job["id"] for job in created[500:1500]])
     claim(db, 200)

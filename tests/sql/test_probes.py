@@ -4,6 +4,8 @@ import pytest
 from psycopg.rows import DictRow
 
 from tests.sql.calls import (
+    IMPATIENT,
+    PATIENCE,
     Connect,
     Db,
     call,
@@ -27,7 +29,7 @@ def test_a_claim_that_has_not_committed_holds_nobody_up_and_lets_no_second_probe
     create_many(db, [{}, {}])
     report(db)
     let_pause_end(db)
-    other = connect(options="-c statement_timeout=5s")
+    other = connect(options=IMPATIENT)
 
     with db.transaction():
         assert len(claim(db, 9)) == 1
@@ -51,7 +53,7 @@ def test_the_success_of_the_probe_opens_the_queue_at_once_and_wakes_everybody(db
 
     call(db, "complete_job", job_id=job["id"], attempt=job["attempt"], result="1")
 
-    assert [heard.payload for heard in ears.notifies(timeout=5, stop_after=1)] == ["qwen"]
+    assert [heard.payload for heard in ears.notifies(timeout=PATIENCE, stop_after=1)] == ["qwen"]
     assert call(db, "list_providers") == []
     assert len(claim(db, 9)) == 2
 
@@ -93,7 +95,7 @@ def test_a_probe_that_proves_nothing_lets_another_go_at_once_and_says_so(db: Db,
     else:
         call(db, f"{end}_job", job_id=job["id"])
 
-    assert [heard.payload for heard in ears.notifies(timeout=5, stop_after=1)] == ["qwen"]
+    assert [heard.payload for heard in ears.notifies(timeout=PATIENCE, stop_after=1)] == ["qwen"]
     assert pauses(db) == {"qwen": 1}
     assert len(claim(db, 9)) == 1
 

@@ -49,17 +49,15 @@ def test_after_the_pause_one_of_eight_claimers_gets_one_job(db: Db, connect: Con
 def test_the_pauses_grow_to_ten_seconds_and_differ(db: Db) -> None:
     create(db)
     report(db)
-    seen = []
-    for _ in range(7):
+    for most in (timedelta(seconds=s) for s in (2, 4, 8, 10, 10, 10, 10)):
         let_pause_end(db)
         (job,) = claim(db)
         before = datetime.now(UTC)
-        until = report(db, job_id=job["id"], attempt=job["attempt"])
+        until = report(db, job_id=job["id"], attempt=job["attempt"], retry_after=None)
         assert until
-        seen.append((until - before).total_seconds())
+        assert before + most / 2 <= until <= datetime.now(UTC) + most
         call(db, "release_job", job_id=job["id"])
 
-    assert all(most / 2 - 0.5 < pause < most + 0.5 for pause, most in zip(seen, [2, 4, 8, 10, 10, 10, 10], strict=True))
     rows = db.execute("select aiserv._provider_pause(5000, null) as pause from generate_series(1, 200)").fetchall()
     drawn = [row["pause"].total_seconds() for row in rows]
     assert 5 <= min(drawn) < 6
@@ -69,17 +67,20 @@ def test_the_pauses_grow_to_ten_seconds_and_differ(db: Db) -> None:
 @pytest.mark.parametrize("retry_after", [timedelta(seconds=1), timedelta(minutes=20)])
 def test_the_time_that_the_provider_asks_for_wins(db: Db, retry_after: timedelta) -> None:
     for _ in range(3):
+        before = datetime.now(UTC)
         until = report(db, retry_after=retry_after)
         assert until
-        assert abs(until - datetime.now(UTC) - retry_after) < timedelta(seconds=0.9)
+        assert before + retry_after <= until <= datetime.now(UTC) + retry_after
         let_pause_end(db)
 
 
 def test_a_provider_that_asks_for_no_time_is_left_alone_all_the_same(db: Db) -> None:
+    before = datetime.now(UTC)
+
     until = report(db, retry_after=timedelta(0))
 
     assert until
-    assert until > datetime.now(UTC)
+    assert until >= before + timedelta(seconds=0.5)
 
 
 def test_attempts_under_way_when_trouble_begins_count_once_but_what_they_were_told_holds(db: Db) -> None:
@@ -87,7 +88,7 @@ def test_attempts_under_way_when_trouble_begins_count_once_but_what_they_were_to
     jobs = claim(db, 5)
 
     for job in jobs[:4]:
-        fails(db, job)
+        fails(db, job, retry_after=None)
     fails(db, jobs[4], retry_after=timedelta(minutes=1))
 
     (shown,) = call(db, "list_providers")

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.sql.calls import (
+    IMPATIENT,
     Connect,
     Db,
     call,
@@ -23,8 +24,6 @@ from tests.sql.calls import (
     refusal,
     wait_until_blocked,
 )
-
-IMPATIENT = "-c lock_timeout=5s"  # for whoever must not wait
 
 
 def race(first: Callable[[Db], Any], second: Callable[[Db], Any], db: Db, connect: Connect) -> tuple[Any, Any]:

@@ -1,6 +1,6 @@
 """Providers in trouble, as workers report them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg.rows import DictRow
 
@@ -14,7 +14,9 @@ TROUBLE = {"category": "provider_unavailable", "message": "refused"}
 
 
 def report(db: Db, provider: object = "qwen", **said: object) -> datetime | None:
-    until: datetime | None = one(db, "report_provider", provider=provider, **TROUBLE | said)["report_provider"]
+    """Until when it pauses: for an hour where a test says nothing else, for the machine may stand still for seconds."""
+    said = TROUBLE | {"retry_after": timedelta(hours=1)} | said
+    until: datetime | None = one(db, "report_provider", provider=provider, **said)["report_provider"]
     return until
 
 
