@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import psutil  # type: ignore[import-untyped]  # it ships no types
 
 ROOT: Final = str(Path(__file__).parents[1])
 # Nothing of the environment of whoever runs the tests.
@@ -107,6 +108,16 @@ def aiserv(*arguments: str, cwd: str = ROOT, module: str = "aiserv", **variables
 def descriptors(pid: int) -> int:
     """How many files and sockets a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def children(program: str) -> list[psutil.Process]:
+    """Our own children with this in their command, and not those that have ended meanwhile."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if any(program in word for word in child.cmdline()):
+                found.append(child)
+    return found
 
 
 def resident_kib(pid: int) -> int:

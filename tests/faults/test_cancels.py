@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 from random import Random
+from statistics import median
 from typing import Final
 from uuid import UUID
 
 import anyio
-import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from aiohttp import web
 from anyio.abc import TaskGroup
@@ -19,6 +19,8 @@ from anyio.abc import TaskGroup
 from aiserv.database import Database, DatabaseError, is_unavailable
 from aiserv.models import CancelJob, Job
 from tests.audio_providers import asr, serving
+from tests.faults.scale import within
+from tests.processes import children
 from tests.providers import Answer, FakeServer, body, content, fake_provider, trickles
 from tests.waiting import until
 from tests.workers.audio.recordings import samples, utterances, wav
@@ -45,10 +47,8 @@ JOBS: Final = {When.CHATTING: 920, When.FETCHING: 40, When.DECODING: 20, When.HE
 # From the moment that a job is there to its cancel, in seconds at most.
 WITHIN: Final = {When.CHATTING: 0.3, When.FETCHING: 0.2, When.DECODING: 0.3, When.HEARD: 0.05}
 ANSWERED_WITHIN: Final = 0.2
-PATIENCE: Final = 30  # seconds from one cancel to the next, on a busy machine
-# From an answered cancel to the end of its run: a second is promised, and a cancel that nobody heard of comes to light
-# when leases are renewed, every 20 seconds.
-STOPPED_WITHIN: Final = 8
+# From an answered cancel to the end of its run, in seconds: as promised.
+STOPPED_WITHIN: Final = 1
 
 
 @dataclass
@@ -113,10 +113,6 @@ def traced(number: int) -> str:
     return f"00-{number + 1:032x}-{1:016x}-01"
 
 
-def children(program: str) -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if any(program in word for word in child.cmdline())]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # on a busy machine; alone it takes a tenth of that
 async def test_a_thousand_random_cancels_leave_no_connection_and_no_job_in_a_wrong_state(
@@ -163,8 +159,8 @@ async def test_a_thousand_random_cancels_leave_no_connection_and_no_job_in_a_wro
         task_types, model_profiles = ["llm_chat", "transcription"], ["qwen", "whisperx"]
         async with running(conninfo, execute, slots=24, task_types=task_types, model_profiles=model_profiles) as worker:
             while (answered := len(cancels.answers)) < len(order):
-                await until(lambda: len(cancels.answers) > answered, PATIENCE)
-            await until(lambda: not worker.attempts, STOPPED_WITHIN)
+                await until(lambda: len(cancels.answers) > answered)
+            await until(lambda: not worker.attempts)
             ends = Counter(worker.record.ends)
             await until(lambda: model.connections + whisperx.connections + files.connections == 0)
             await until(lambda: not children("decoder.py") and not list(tmp_path.iterdir()))
@@ -184,8 +180,9 @@ async def test_a_thousand_random_cancels_leave_no_connection_and_no_job_in_a_wro
     cancelled = Counter(whens[job["id"]] for job in shown if job["status"] == "cancelled")
     assert all(cancelled[when] for when in When), cancelled
     assert cancelled[When.FETCHING] == JOBS[When.FETCHING]
-    assert cancels.stopped_after
-    assert max(cancels.stopped_after) < STOPPED_WITHIN
+    # A cancel that nobody heard of comes to light when leases are renewed, every 20 seconds.
+    assert median(cancels.stopped_after) < STOPPED_WITHIN
+    assert max(cancels.stopped_after) < within(STOPPED_WITHIN)
     for table in ("ready", "scheduled", "lease"):
         assert db.execute(f"select from aiserv.{table}").fetchall() == []
     differing = db.execute(

@@ -17,6 +17,7 @@ from workers.failures import Failure
 
 NOW = datetime(2026, 6, 9, 8, 49, 12, tzinfo=UTC)
 KEY = "sk-very-secret"
+NEVER = 3600.0  # seconds: longer than any test waits
 MIB = 1024 * 1024
 
 
@@ -50,7 +51,7 @@ HELLO = chat_job({"user": "Hello?"})
 AS_JSON = chat_job({"user": "Hello?", "response_format": {"type": "json_object"}})
 
 
-def chat_at(base_url: str, *, api_key: str | None = KEY, timeout: float = 20) -> Chat:
+def chat_at(base_url: str, *, api_key: str | None = KEY, timeout: float = NEVER) -> Chat:
     return Chat(base_url=base_url, api_key=api_key, model="qwen", timeout=timedelta(seconds=timeout))
 
 

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from tests.providers import Answer, content, fake_provider, hangs, never_reads, trickles
+from tests.waiting import SOON
 from tests.workers.chats import (
     HELLO,
     KEY,
@@ -113,9 +114,9 @@ def test_openai_logs_nothing_that_it_sends_whatever_its_environment_says() -> No
 
 async def test_a_provider_that_hangs_ends_at_the_deadline_of_the_job() -> None:
     async with chat_with_provider(hangs()) as (chat, provider):
-        with anyio.fail_after(5), pytest.raises(Failure) as raised:
+        with anyio.fail_after(SOON), pytest.raises(Failure) as raised:
             await chat(chat_job({"user": "Hello?"}, timeout=0.3))
-        with anyio.fail_after(1):
+        with anyio.fail_after(SOON):
             await provider.disconnected()
 
     assert raised.value.category == "timeout"
@@ -126,7 +127,7 @@ async def test_a_provider_that_hangs_ends_at_the_deadline_of_the_job() -> None:
 async def test_a_job_without_a_limit_has_that_of_the_executor() -> None:
     async with fake_provider() as provider, chat_at(provider.base_url, timeout=0.3) as chat:
         provider.answers(hangs())
-        with anyio.fail_after(5), pytest.raises(Failure) as raised:
+        with anyio.fail_after(SOON), pytest.raises(Failure) as raised:
             await chat(HELLO)
 
     assert raised.value.category == "timeout"
@@ -135,10 +136,10 @@ async def test_a_job_without_a_limit_has_that_of_the_executor() -> None:
 async def test_a_provider_that_trickles_ends_at_the_deadline() -> None:
     async with chat_with_provider(trickles(interval=0.02)) as (chat, provider):
         started = time.monotonic()
-        with anyio.fail_after(5), pytest.raises(Failure) as raised:
+        with anyio.fail_after(SOON), pytest.raises(Failure) as raised:
             await chat(chat_job({"user": "Hello?"}, timeout=0.5))
         elapsed = time.monotonic() - started
-        with anyio.fail_after(1):
+        with anyio.fail_after(SOON):
             await provider.disconnected()
 
     assert raised.value.category == "timeout"
@@ -148,7 +149,7 @@ async def test_a_provider_that_trickles_ends_at_the_deadline() -> None:
 @pytest.mark.filterwarnings("ignore:Sending a large body")  # aiohttp's advice to openai
 async def test_a_provider_that_never_reads_ends_at_the_deadline() -> None:
     async with chat_with_provider(never_reads()) as (chat, _):
-        with anyio.fail_after(5), pytest.raises(Failure) as raised:
+        with anyio.fail_after(SOON), pytest.raises(Failure) as raised:
             await chat(chat_job({"user": "x" * 16 * MIB}, timeout=1))
 
     assert raised.value.category == "timeout"
@@ -156,7 +157,7 @@ async def test_a_provider_that_never_reads_ends_at_the_deadline() -> None:
 
 async def test_an_error_that_trickles_ends_at_the_deadline() -> None:
     async with chat_with_provider(trickles(status=500)) as (chat, _):
-        with anyio.fail_after(5), pytest.raises(Failure) as raised:
+        with anyio.fail_after(SOON), pytest.raises(Failure) as raised:
             await chat(chat_job({"user": "Hello?"}, timeout=0.3))
 
     assert raised.value.category == "timeout"
@@ -167,11 +168,11 @@ async def test_cancelling_closes_the_connection_to_the_provider(answer: Answer) 
     async with chat_with_provider(answer) as (chat, provider):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(chat, HELLO)
-            with anyio.fail_after(5):
+            with anyio.fail_after(SOON):
                 await provider.called()
             tasks.cancel_scope.cancel()
 
-        with anyio.fail_after(1):
+        with anyio.fail_after(SOON):
             await provider.disconnected()
 
     assert len(provider.requests) == 1
@@ -184,7 +185,7 @@ async def test_one_cancelled_call_leaves_the_others_alone() -> None:
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(chat, HELLO)
-        with anyio.fail_after(5):
+        with anyio.fail_after(SOON):
             await provider.called()
             outcome = await chat(HELLO)
         tasks.cancel_scope.cancel()
@@ -203,7 +204,7 @@ async def test_a_connection_is_not_kept_for_the_next_call() -> None:
 async def test_a_port_that_accepts_and_says_nothing_ends_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         async with chat_at(f"http://127.0.0.1:{server.getsockname()[1]}/v1", timeout=0.3) as chat:
-            with anyio.fail_after(5), pytest.raises(Failure) as raised:
+            with anyio.fail_after(SOON), pytest.raises(Failure) as raised:
                 await chat(HELLO)
 
     assert raised.value.category == "timeout"
@@ -218,7 +219,7 @@ async def test_an_address_that_does_not_accept_is_unavailable_long_before_the_de
         # Linux answers no further handshake while this one waits to be accepted.
         sockets.enter_context(socket.create_connection(server.getsockname()))
         async with chat_at(f"http://127.0.0.1:{server.getsockname()[1]}/v1") as chat:
-            with anyio.fail_after(5), pytest.raises(Failure) as raised:
+            with anyio.fail_after(SOON), pytest.raises(Failure) as raised:
                 await chat(HELLO)
 
     assert raised.value.category == "provider_unavailable"

@@ -5,15 +5,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
+from aiohttp import web
 from pydantic import JsonValue
 
 from aiserv.models import Job
-from tests.providers import USAGE, content, fake_provider
-from tests.waiting import until
+from tests.processes import children
+from tests.providers import USAGE, Answer, content, fake_provider
+from tests.waiting import SOON, until
 from tests.workers.chats import chat_job, chat_with_provider, failure_of, result_of
 from workers.executors import json_schema, json_schema_checker
 from workers.executors.json_schema import SchemaChecks
@@ -29,6 +32,11 @@ LINES: JsonValue = {
 # Backtracks for longer than anybody waits.
 BOMB: JsonValue = {"pattern": "^(a+)+$"}
 BOMBED = json.dumps("a" * 60 + "!")
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_schema, "CHECK_SECONDS", SOON)
 
 
 def asking_for(schema: JsonValue) -> Job:
@@ -124,12 +132,15 @@ async def test_a_schema_may_refer_to_those_of_json_schema_itself() -> None:
 async def test_a_schema_that_takes_too_long_fails_its_job_and_holds_up_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with chat_with_provider(content(BOMBED), content('{"lines": []}')) as (chat, _):
-        await chat._schemas.flaw(json.dumps(LINES), None)
+    async def bomb(request: web.Request) -> web.StreamResponse:
+        # Not earlier: the schema itself has been checked by now, and that may take its time.
         monkeypatch.setattr(json_schema, "CHECK_SECONDS", 0.5)
+        return await content(BOMBED).reply(request)
+
+    async with chat_with_provider(Answer(bomb), content('{"lines": []}')) as (chat, _):
         with pytest.raises(Failure) as raised:
             await chat(asking_for(BOMB))
-        monkeypatch.setattr(json_schema, "CHECK_SECONDS", 20)
+        monkeypatch.setattr(json_schema, "CHECK_SECONDS", SOON)
         outcome = await chat(asking_for(LINES))
 
     assert (raised.value.category, raised.value.usage) == ("invalid_input", USAGE)
@@ -205,17 +216,18 @@ async def test_a_check_that_ends_a_new_process_too_is_blamed_on_the_schema(
 async def test_an_answer_that_is_there_is_checked_though_the_time_of_its_provider_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    time = anyio.CancelScope()
+    monkeypatch.setattr("workers.executors.chat.anyio", SimpleNamespace(move_on_after=lambda _: time))
     async with chat_with_provider(content('{"lines": []}')) as (chat, _):
         checked = chat._schemas.flaw
 
-        async def slow(schema: str, content: str | None) -> str | None:
+        async def late(schema: str, content: str | None) -> str | None:
             if content is not None:
-                await anyio.sleep(1.1)
+                time.cancel()
             return await checked(schema, content)
 
-        await checked(json.dumps(LINES), None)
-        monkeypatch.setattr(chat._schemas, "flaw", slow)
-        outcome = await chat(asking_for(LINES)._replace(timeout_seconds=1))
+        monkeypatch.setattr(chat._schemas, "flaw", late)
+        outcome = await chat(asking_for(LINES))
 
     assert result_of(outcome)["content"] == '{"lines": []}'
 
@@ -263,4 +275,4 @@ def test_a_check_that_nobody_stops_ends_its_process() -> None:
 
 
 def checkers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if json_schema._CHECKER in child.cmdline()]
+    return children(json_schema._CHECKER)

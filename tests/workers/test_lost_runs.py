@@ -4,25 +4,33 @@ from datetime import timedelta
 
 import anyio
 import anyio.lowlevel
+import pytest
 
 from aiserv.models import Job
 from tests.providers import fake_provider, hangs
-from tests.waiting import until
+from tests.waiting import SOON, until
 from tests.workers.chats import chat_at
 from tests.workers.running import Db, create, finished, heard, job, meddler, never, running, say_hello
 from workers.attempt import End
 from workers.executors import Outcome
 
 
-async def test_a_cancel_closes_the_connection_to_the_provider_within_a_second(conninfo: str, db: Db) -> None:
-    async with fake_provider() as provider, chat_at(provider.base_url) as chat, running(conninfo, chat) as worker:
+async def test_a_cancel_closes_the_connection_to_the_provider_before_leases_are_renewed(
+    conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.worker.LONGEST_LEASE", timedelta(hours=1))
+    async with (
+        fake_provider() as provider,
+        chat_at(provider.base_url) as chat,
+        running(conninfo, chat, lease=timedelta(hours=1)) as worker,
+    ):
         provider.answers(hangs())
         job_id = create(db, {"user": "Hello?"})
         await provider.called()
 
         db.execute("select aiserv.cancel_job(%s)", [job_id])
 
-        with anyio.fail_after(1):
+        with anyio.fail_after(SOON):
             await provider.disconnected()
         await until(lambda: worker.record.ends[End.LEASE_LOST] == 1)
         assert job(db, job_id)["status"] == "cancelled"
@@ -41,7 +49,7 @@ async def test_a_cancel_that_nobody_heard_closes_it_at_the_next_renewal(conninfo
 
         db.execute("select aiserv.cancel_job(%s)", [job_id])
 
-        with anyio.fail_after(2):
+        with anyio.fail_after(SOON):
             await provider.disconnected()
 
 

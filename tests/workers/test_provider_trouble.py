@@ -12,16 +12,15 @@ from aiohttp import web
 
 from aiserv.models import Job
 from tests.providers import Answer, content, fake_provider, refuses
-from tests.waiting import until
+from tests.waiting import SOON, until
 from tests.workers.chats import chat_at
 from tests.workers.running import Db, after, create, finished, heard, job, meddler, raises, running
 from workers.attempt import End
 from workers.executors import Outcome
 from workers.failures import Failure
+from workers.worker import Worker
 
 JOBS = 200
-# From the end of an outage to the next probe it is no longer than the longest pause.
-RETURN_SECONDS = 20.0
 
 ATTEMPTS = """
 select attempt.started_at, attempt.finished_at, attempt.outcome
@@ -54,6 +53,14 @@ def trouble(db: Db) -> tuple[int, datetime] | None:
 def pauses(db: Db) -> int:
     known = trouble(db)
     return known[0] if known else 0
+
+
+async def all_look(db: Db, *workers: Worker) -> None:
+    """Wait until each worker has begun another claim."""
+    for worker in workers:
+        claims = meddler(worker.claim_database).claims
+        await heard(worker, lambda: db.execute("notify aiserv_ready, 'qwen'"))
+        await until(lambda: meddler(worker.claim_database).claims > claims)  # noqa: B023 - awaited here
 
 
 async def test_the_trouble_of_a_provider_gives_the_job_back_unharmed(conninfo: str, db: Db) -> None:
@@ -107,19 +114,16 @@ async def test_an_outage_harms_no_job_and_is_probed_by_one_at_a_time(conninfo: s
             running(conninfo, chat, worker_id="worker-1") as one,
             running(conninfo, chat, worker_id="worker-2") as other,
         ):
-            await until(lambda: pauses(db) >= 4, RETURN_SECONDS)
+            await until(lambda: pauses(db) >= 4)
             async with fake_provider(port) as provider:
                 provider.answers(after(may_answer, content("Back.")), content("Hello."))
-                with anyio.fail_after(RETURN_SECONDS):
+                with anyio.fail_after(SOON):
                     await provider.called()
-                # The probe is there, and everybody looks.
-                for worker in (one, other):
-                    claims = meddler(worker.claim_database).claims
-                    await heard(worker, lambda: db.execute("notify aiserv_ready, 'qwen'"))
-                    await until(lambda: meddler(worker.claim_database).claims > claims)  # noqa: B023 - awaited here
+                # The probe is there.
+                await all_look(db, one, other)
                 assert (provider.in_progress, len(provider.requests)) == (1, 1)
                 may_answer.set()
-                await until(lambda: count(db, "completed") == JOBS, RETURN_SECONDS)
+                await until(lambda: count(db, "completed") == JOBS)
 
     assert trouble(db) is None
     assert db.execute("select from aiserv.jobs where failures > 0 or status <> 'completed'").fetchall() == []
@@ -153,11 +157,14 @@ async def test_both_workers_respect_the_time_that_a_provider_asks_for(conninfo: 
         with db.transaction():
             for _ in range(20):
                 create(db, {"user": "Hello?"})
-        await until(lambda: trouble(db) and count(db, "running") == 0)
+        await until(lambda: trouble(db))
+        # No claim is under way any more that began before the trouble was known.
+        await all_look(db, one, other)
+        await until(lambda: count(db, "running") == 0)
         refused = len(provider.requests)
         provider.answers(Answer(judge), content("Hello."))
 
-        await until(lambda: count(db, "completed") == 20, RETURN_SECONDS)
+        await until(lambda: count(db, "completed") == 20)
 
     assert refused <= one.slots + other.slots
     assert in_time == [True]

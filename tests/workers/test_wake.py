@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from aiserv.wake import Pause, TokenBucket, Wake
+from tests.waiting import SOON
 
 
 @pytest.mark.parametrize(("due_in", "seconds"), [(None, 30), (100, 30), (3, 3), (0.25, 0.25)])
@@ -47,7 +48,7 @@ async def test_a_wake_between_looking_and_waiting_is_not_lost() -> None:
 
     wake()
 
-    with anyio.fail_after(1):
+    with anyio.fail_after(SOON):
         await woken.wait()
     assert not wake.next.is_set()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.waiting import SOON
 from tests.workers.audio.recordings import (
     FORMATS,
     WORD_SECONDS,
@@ -112,7 +113,7 @@ async def test_ten_minutes_are_decoded_as_a_stream(tmp_path: Path) -> None:
 async def test_a_stream_may_be_left_before_its_end(tmp_path: Path) -> None:
     recording = await probe(stored_at(tmp_path, encoded([LEFT], 6, "mp3")))
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(SOON):
         async with samples_of(recording) as chunks:
             first = await anext(chunks)
 

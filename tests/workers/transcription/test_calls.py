@@ -5,10 +5,12 @@ from typing import TypeAlias
 
 import anyio
 import pytest
+from pydantic import JsonValue
 
 from tests.audio_providers import Handler, asr, qwen2_audio, serving, voxtral
 from tests.providers import Answer, body, hangs, refuses, trickles
 from tests.sidecar.pages import fake_server
+from tests.waiting import SOON
 from tests.workers.transcription.jobs import (
     KEY,
     SAID,
@@ -47,9 +49,9 @@ async def test_a_provider_that_does_not_come_to_an_end_is_left_at_its_deadline(
         executor_for(provider, name, TRANSCRIPTION_TIMEOUT="600ms") as transcription,
     ):
         provider.instead = answer
-        with anyio.fail_after(10):
+        with anyio.fail_after(SOON):
             failure = await failure_of(transcription, job_with())
-        with anyio.fail_after(1):
+        with anyio.fail_after(SOON):
             await provider.idle()
 
     assert failure.category == "timeout"
@@ -65,9 +67,9 @@ async def test_a_recording_that_does_not_come_is_left_at_the_deadline(
         fake_server({"/call.wav": answer}) as source,
         executor_for(provider, AUDIO_URL_ALLOWED_HOSTS="127.0.0.1", **variables) as transcription,
     ):
-        with anyio.fail_after(5):
+        with anyio.fail_after(SOON):
             failure = await failure_of(transcription, job_of({"audio_url": f"{source.url}/call.wav"}, timeout=limit))
-        with anyio.fail_after(1):
+        with anyio.fail_after(SOON):
             await source.idle()
 
     assert failure.category == "timeout"
@@ -100,13 +102,20 @@ async def test_a_recording_comes_from_where_it_may_and_is_no_larger_than_it_may(
     assert len(provider.heard) == (category is None)
 
 
-async def test_a_success_is_kept_when_the_job_s_own_limit_ends_a_later_provider() -> None:
+async def test_a_success_is_kept_when_the_job_s_own_limit_ends_a_later_provider(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = anyio.current_time
+
+    async def let_time_pass(_progress: JsonValue) -> None:
+        monkeypatch.setattr(anyio, "current_time", lambda: now() + 3599.7)
+
     async with serving(asr()) as whisperx, serving(voxtral()) as vox:
         vox.instead = hangs()
         providers = {"whisperx": whisperx, "voxtral-small": vox}
         async with executor(TRANSCRIPTION_PROVIDERS=",".join(providers), **urls(providers)) as transcription:
-            with anyio.fail_after(10):
-                result = document(await transcription(job_with(timeout=2)))
+            with anyio.fail_after(SOON):
+                result = document(await transcription(job_with(timeout=3600), let_time_pass))
 
     assert [attempt["status"] for attempt in result["attempts"]] == ["completed", "failed"]
     assert result["attempts"][1]["error"].startswith("timeout")
@@ -119,10 +128,10 @@ async def test_cancelling_closes_the_connections_to_the_provider(name: str, rout
         provider.instead = answer
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(transcription, job_with())
-            with anyio.fail_after(5):
+            with anyio.fail_after(SOON):
                 await provider.called()
             tasks.cancel_scope.cancel()
-        with anyio.fail_after(1):
+        with anyio.fail_after(SOON):
             await provider.idle()
 
     assert provider.in_progress == 0

@@ -7,6 +7,7 @@ import pytest
 
 from tests.audio_providers import Handler, asr, qwen2_audio, serving, tasks, voxtral, whisper_openai
 from tests.providers import hangs
+from tests.waiting import SOON
 from tests.workers.audio.recordings import encoded, samples, utterances, wav, without_pause
 from tests.workers.transcription.jobs import assert_complete, document, executor, executor_for, job_with, urls
 
@@ -89,10 +90,10 @@ async def test_no_more_pieces_are_in_memory_than_are_being_transcribed() -> None
         provider.instead = hangs()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(transcription, job_with(audio))
-            with anyio.fail_after(5):
+            with anyio.fail_after(SOON):
                 await provider.called(4)
             tasks.cancel_scope.cancel()
-        with anyio.fail_after(1):
+        with anyio.fail_after(SOON):
             await provider.idle()
 
     assert len(provider.heard) == 4

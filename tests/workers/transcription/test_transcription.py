@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from tests.audio_providers import Handler, asr, qwen2_audio, serving, voxtral
 from tests.providers import Answer, body, drops, hangs, refuses
+from tests.waiting import SOON
 from tests.workers.audio.recordings import samples, wav
 from tests.workers.transcription.jobs import (
     SAID,
@@ -84,7 +85,7 @@ async def test_the_first_success_is_reported_before_the_next_provider_has_answer
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(transcription, job_with(), report)
-            with anyio.fail_after(5):
+            with anyio.fail_after(SOON):
                 await seen.wait()
                 await vox.called()
             tasks.cancel_scope.cancel()

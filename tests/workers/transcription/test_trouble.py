@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from aiserv.database import Database
 from tests.audio_providers import AudioProvider, asr, serving, voxtral
 from tests.providers import refuses
-from tests.waiting import until
+from tests.waiting import SOON, until
 from tests.workers.running import Db, create, finished, heard, job, meddler, running
 from tests.workers.transcription.jobs import SHORT, settings_of, urls
 from workers.attempt import End
@@ -84,7 +84,7 @@ async def test_one_job_at_a_time_probes_and_its_success_brings_the_provider_back
         whisperx.routes = {**whisperx.routes, ("POST", "/asr"): late}
         async with working(conninfo, whisperx=whisperx, voxtral_small=vox):
             probe = transcribe(db)
-            with anyio.fail_after(5):
+            with anyio.fail_after(SOON):
                 await whisperx.called()
             beside = await finished(db, transcribe(db))
             assert len(whisperx.heard) == 1

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from tests.audio_providers import Asked, Handler, asr, segments_of, serving, tasks, voxtral, whisper_openai
 from tests.providers import Answer, body, drops, hangs, refuses
+from tests.waiting import SOON
 from tests.workers.audio.recordings import encoded, utterances
 from tests.workers.transcription.jobs import (
     SAID,
@@ -213,7 +214,7 @@ async def test_the_least_busy_instance_takes_the_next_recording() -> None:
         ):
             for _ in range(2):
                 jobs.start_soon(transcription, job_with())
-            with anyio.fail_after(10):
+            with anyio.fail_after(SOON):
                 await one.called()
                 await other.called()
             jobs.cancel_scope.cancel()
