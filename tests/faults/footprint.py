@@ -8,6 +8,7 @@ import anyio
 
 from tests.faults.service import get
 from tests.processes import Process, descriptors
+from tests.waiting import SOON
 
 HELD = re.compile(r'^aiserv_(?:database_connections\{state="(\w+)"\}|(tasks)) (\S+)$', re.MULTILINE)
 # Connections for the probes of a server, which no metric counts: opened when they are needed, and kept.
@@ -23,7 +24,7 @@ async def footprint(process: Process) -> dict[str, int]:
     return {**held, "files": files}
 
 
-async def back_at(before: Mapping[str, int], process: Process, seconds: float = 10.0) -> float:
+async def back_at(before: Mapping[str, int], process: Process, seconds: float = SOON) -> float:
     """How long it took until it held no more than before; fails when that takes too long."""
     started = time.monotonic()
     most = {**before, "files": before["files"] + PROBES}

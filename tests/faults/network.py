@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 import anyio
 import pytest
@@ -15,7 +16,7 @@ from tests.needs import needs
 from tests.processes import ROOT
 from tests.tcp_proxy import tcp_proxy
 
-HERE, THERE = "10.254.77.1", "10.254.77.2"
+HOSTS = ip_network("10.254.0.0/16")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Network:
 @contextmanager
 def silent_network(conninfo: str) -> Iterator[Network]:
     """A network namespace with a relay to PostgreSQL in it. Skips the test where that takes rights we have not."""
+    # Names and addresses of its own: others on this machine may run the same test.
     name = f"aiserv-{os.getpid()}"
+    here, there = (str(HOSTS[os.getpid() % 2**14 * 4 + host]) for host in (1, 2))
     needs(shutil.which("ip"), "ip: apt-get install iproute2")
     try:
         _ip("netns", "add", name)
@@ -45,11 +48,11 @@ def silent_network(conninfo: str) -> Iterator[Network]:
     try:
         near = f"ai{os.getpid()}"
         _ip("link", "add", near, "type", "veth", "peer", "name", "far", "netns", name)
-        _ip("address", "add", f"{HERE}/30", "dev", near)
-        _ip("-n", name, "address", "add", f"{THERE}/30", "dev", "far")
+        _ip("address", "add", f"{here}/30", "dev", near)
+        _ip("-n", name, "address", "add", f"{there}/30", "dev", "far")
         _ip("link", "set", near, "up")
         _ip("-n", name, "link", "set", "far", "up")
-        command = ["ip", "netns", "exec", name, sys.executable, "-m", "tests.faults.network", conninfo]
+        command = ["ip", "netns", "exec", name, sys.executable, "-m", "tests.faults.network", conninfo, there]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as relay:
             assert relay.stdout
             try:
@@ -64,13 +67,13 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
 
-async def relay(conninfo: str) -> None:
+async def relay(conninfo: str, host: str) -> None:
     """Pass bytes to PostgreSQL, whose socket is a file and knows no networks."""
-    async with tcp_proxy(conninfo, THERE) as proxy:
+    async with tcp_proxy(conninfo, host) as proxy:
         sys.stdout.write(f"{proxy.conninfo}\n")
         sys.stdout.flush()
         await anyio.sleep_forever()
 
 
 if __name__ == "__main__":
-    anyio.run(relay, sys.argv[1])
+    anyio.run(relay, sys.argv[1], sys.argv[2])

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from tests.processes import Process, aiserv
 from tests.providers import Answer, FakeProvider, content, fake_provider, refuses
+from tests.waiting import SOON
 
 # Short, so that a killed worker's jobs are soon somebody else's.
 LEASE_SECONDS = 2
@@ -112,9 +113,6 @@ class EchoProvider:
     # And those are never answered.
     hangs: str = "hang"
 
-    def has_seen(self, prompt: str, times: int) -> bool:
-        return self.executions[prompt] == times
-
     async def reply(self, request: web.Request) -> web.StreamResponse:
         asked = json.loads(await request.text())
         prompt = asked["messages"][-1]["content"]
@@ -136,14 +134,14 @@ async def echo_provider(seed: int = 0, seconds: float = 0.02) -> AsyncIterator[E
         yield provider
 
 
-async def get(url: str, seconds: float = 10.0) -> tuple[int, str]:
+async def get(url: str, seconds: float = SOON) -> tuple[int, str]:
     """Status and text of one request."""
     timeout = aiohttp.ClientTimeout(total=seconds)
     async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url) as response:
         return response.status, await response.text()
 
 
-async def answers(url: str, text: str, status: int, seconds: float) -> float:
+async def answers(url: str, text: str, status: int, seconds: float = SOON) -> float:
     """In how many seconds a request is answered with this status, and this in its text."""
     started = time.monotonic()
     with anyio.fail_after(seconds):

@@ -100,6 +100,10 @@ class Soak:
         self._vacuums = vacuums
         self._report = report
         self.tenths: list[Tenth] = []
+        if vacuums:
+            # Or it would come in between, now and then.
+            for table in self._tables():
+                db.execute(f"alter table aiserv.{table} set (autovacuum_enabled = off)".encode())
         self.created = self.completed = 0
         self._create(BACKLOG)
 

@@ -125,10 +125,10 @@ async def test_chaos_costs_nothing_that_was_acknowledged(tmp_path: Path, measure
                         done[fault.__name__] += 1
                         await fault()
                 for url in running.urls:
-                    await answers(f"{url}/readyz", "", 200, 30)
+                    await answers(f"{url}/readyz", "", 200)
                 checked(load, postgres.connect, provider, running)
                 servers = [server.popen.pid for server in running.servers]
-                await until(lambda: max(map(descriptors, servers)) < MOST_DESCRIPTORS, 20)
+                await until(lambda: max(map(descriptors, servers)) < MOST_DESCRIPTORS)
     measured(f"{done.total()} faults in {CHAOS_SECONDS:.0f} s")
     measured(f"{load.sent} requests, the slowest answered in {load.slowest:.1f} s")
     measured(f"{load.ledger.acknowledged} facts acknowledged, 0 lost")

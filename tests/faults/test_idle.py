@@ -40,11 +40,12 @@ async def test_an_idle_server_and_an_idle_worker_send_two_statements_a_minute_at
             # Both have looked, and looked again because they listen now.
             await until(lambda: Counter(who for who, _ in statements(tmp_path / "log"))["aiserv worker claims"] >= 2)
             await until(lambda: Counter(who for who, _ in statements(tmp_path / "log"))["aiserv serve"] >= 2)
-            before = len(statements(tmp_path / "log"))
+            before, began = len(statements(tmp_path / "log")), anyio.current_time()
 
             await anyio.sleep(WATCH_SECONDS)
 
+            seconds = anyio.current_time() - began
             sent = statements(tmp_path / "log")[before:]
     idle = Counter(who.removesuffix(" listener").removesuffix(" leases").removesuffix(" claims") for who, _ in sent)
-    # Two a minute are one in any 20 seconds.
-    assert max(idle.values(), default=0) <= 1, sent
+    # Two a minute are one in any 20 seconds, unless they have become more.
+    assert max(idle.values(), default=0) <= 1 + seconds // 30, sent

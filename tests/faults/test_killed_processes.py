@@ -11,9 +11,9 @@ import pytest
 from tests.faults.ledger import Ledger, at_rest
 from tests.faults.load import under_load
 from tests.faults.postgres import Connect, Db, create, statuses
-from tests.faults.scale import rounds
+from tests.faults.scale import rounds, within
 from tests.faults.service import LEASE_SECONDS, SLOTS, echo_provider, service
-from tests.waiting import SOON, until
+from tests.waiting import until
 
 Measured = Callable[[str], None]
 REST_SECONDS = 30.0
@@ -43,12 +43,12 @@ async def test_killed_workers_lose_no_job(conninfo: str, connect: Connect, db: D
 
             load.service.workers[number].send(signal.SIGKILL)
             killed = time.monotonic()
-            await until(partial(holds_nothing, db, f"worker-{number}"), LEASE_SECONDS + 10)
+            await until(partial(holds_nothing, db, f"worker-{number}"))
             slowest = max(slowest, time.monotonic() - killed)
 
             await load.service.start_worker(number)
     measured(f"{slowest:.1f} s; {load.ledger.acknowledged} requests acknowledged, 0 lost")
-    assert slowest <= LEASE_SECONDS + 2
+    assert slowest <= within(LEASE_SECONDS + 2)
 
 
 @pytest.mark.fault(
@@ -59,17 +59,19 @@ async def test_killed_workers_lose_no_job(conninfo: str, connect: Connect, db: D
 async def test_a_paused_worker_overwrites_nothing(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
     refused = 0
     async with under_load(conninfo, connect, 2, workers=2, answer_seconds=0.2) as load:
+        paused = load.service.workers[0]
         for _ in range(rounds(1)):
-            await until(lambda: holds(db, "worker-0"), 60)
-
-            load.service.workers[0].send(signal.SIGSTOP)
-            await until(lambda: holds_nothing(db, "worker-0"), LEASE_SECONDS + 10)
-            load.service.workers[0].send(signal.SIGCONT)
-
             before = refused
+            # All that it held may have been on its way to PostgreSQL already: then once more.
             while refused == before:
-                refused = load.service.workers[0].text.count("lease_lost")
-                await anyio.sleep(0.05)
+                await until(lambda: holds(db, "worker-0"), 60)
+
+                paused.send(signal.SIGSTOP)
+                await until(lambda: holds_nothing(db, "worker-0"))
+                paused.send(signal.SIGCONT)
+
+                await until(lambda: holds(db, "worker-0") or paused.text.count("lease_lost") > refused, 60)  # noqa: B023 - awaited here
+                refused = paused.text.count("lease_lost")
     measured(f"{refused} late results refused, {len(load.ledger.results)} results unchanged")
 
 
@@ -94,7 +96,7 @@ async def test_a_worker_that_stops_hands_its_jobs_over(
             await until(lambda: holds(db, "worker-1", SLOTS), 60)
             taken = time.monotonic() - told - 0.3
 
-            assert await leaving.ended(5) == 0
+            assert await leaving.ended() == 0
             row = db.execute("select max(failures) as failures, max(attempt) as attempt from aiserv.jobs").fetchone()
             outcomes = db.execute(
                 "select distinct outcome from aiserv.attempts where worker_id = 'worker-0'"
@@ -103,7 +105,7 @@ async def test_a_worker_that_stops_hands_its_jobs_over(
     assert outcomes == [{"outcome": "released"}]
     measured(f"all 8 run elsewhere {taken:.2f} s later")
     # Without the release they would wait for the end of their lease, for a minute.
-    assert taken <= SOON
+    assert taken <= within(1)
 
 
 @pytest.mark.fault(
@@ -113,14 +115,16 @@ async def test_a_worker_that_stops_hands_its_jobs_over(
 )
 async def test_killed_servers_create_nothing_twice(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
     async with under_load(conninfo, connect, 3, servers=2, pause=0.05) as load:
-        for turn in range(rounds(3)):
+        turn = 0
+        # Until a request was in flight, too.
+        while turn < rounds(3) or not load.resets:
             await anyio.sleep(load.rng.uniform(0.2, 0.5))
 
             load.service.servers[turn % 2].send(signal.SIGKILL)
             await load.service.servers[turn % 2].ended()
             await load.service.start_server(turn % 2)
+            turn += 1
     measured(f"{load.resets} answers lost, {load.ledger.acknowledged} acknowledged, 0 twice, 0 lost")
-    assert load.resets
 
 
 @pytest.mark.fault(
@@ -162,8 +166,13 @@ async def test_a_poison_job_ends_failed_and_the_others_complete(
             for name in ("hang", *(f"job-{number}" for number in range(20))):
                 create(db, name)
                 ledger.asked.add(name)
-            for times in range(1, 4):
-                await until(partial(provider.has_seen, "hang", times), 60)
+            runs = 0
+            while True:
+                # A lease may also end because the machine stands still.
+                await until(lambda: provider.executions["hang"] > runs or "failed" in statuses(db), 60)  # noqa: B023 - awaited here
+                if "failed" in statuses(db):
+                    break
+                runs = provider.executions["hang"]
                 # Whoever dies with it three times in a row would be suspected, too.
                 await until(lambda: not holds(db, "worker-0", 2), 60)
                 worker.send(signal.SIGKILL)
@@ -172,7 +181,7 @@ async def test_a_poison_job_ends_failed_and_the_others_complete(
             ledger.compare(db, provider.executions)
     assert ledger.violations == []
     assert statuses(db) == {"completed": 20, "failed": 1}
-    measured(f"failed after 3 runs, {time.monotonic() - started:.0f} s; 20 of 20 others completed")
+    measured(f"failed after {runs} runs, {time.monotonic() - started:.0f} s; 20 of 20 others completed")
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ async def test_half_a_migration_is_none(empty: str, measured: Measured) -> None:
         db.execute(HALF_WAY)
         with aiserv("migrate", DATABASE_URL=empty) as killed:
             asleep = "select pid from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
-            await until(lambda: db.execute(asleep).rowcount == 1, 30)
+            await until(lambda: db.execute(asleep).rowcount == 1)
             killed.send(signal.SIGKILL)
             await killed.ended()
         # What PostgreSQL finds out when it is done with the statement, at the latest.

@@ -11,10 +11,11 @@ import pytest
 from tests.faults.footprint import back_at, footprint
 from tests.faults.network import silent_network
 from tests.faults.postgres import Db, create, statuses
+from tests.faults.scale import within
 from tests.faults.service import answers, echo_provider, get, service
 from tests.processes import Process
 from tests.tcp_proxy import tcp_proxy
-from tests.waiting import SOON, until
+from tests.waiting import until
 
 Measured = Callable[[str], None]
 CONNECTED = "aiserv_listener_connected 1.0"
@@ -29,11 +30,11 @@ def completed(db: Db, jobs: int) -> bool:
     return statuses(db).get("completed", 0) == jobs
 
 
-async def job_done(db: Db, number: int, seconds: float) -> float:
+async def job_done(db: Db, number: int) -> float:
     """How long the job with this number took."""
     started = time.monotonic()
     create(db, f"job-{number}")
-    await until(partial(completed, db, number), seconds)
+    await until(partial(completed, db, number))
     return time.monotonic() - started
 
 
@@ -49,17 +50,17 @@ async def test_a_silent_listener_is_noticed_and_polling_bridges(conninfo: str, d
                 conninfo, provider, WORKER_POLL_INTERVAL="1s", DATABASE_LISTEN_URL=network.conninfo
             ) as running:
                 page = await metrics(await running.start_worker())
-                await answers(page, CONNECTED, 200, 20)
+                await answers(page, CONNECTED, 200)
 
                 network.drop()
-                noticed = await answers(page, NOT_CONNECTED, 200, 10)
-                bridged = await job_done(db, 1, 20)
+                noticed = await answers(page, NOT_CONNECTED, 200, within(10))
+                bridged = await job_done(db, 1)
                 network.heal()
-                await answers(page, CONNECTED, 200, 20)
-                woken = await job_done(db, 2, 20)
+                await answers(page, CONNECTED, 200)
+                woken = await job_done(db, 2)
                 assert running.complaints() == []
     measured(f"noticed in {noticed:.1f} s; started and done in {bridged:.1f} s by polling, {woken:.2f} s once healed")
-    assert bridged <= 2
+    assert bridged <= within(2)
 
 
 @pytest.mark.fault(
@@ -74,8 +75,8 @@ async def test_when_postgresql_falls_silent_nobody_hangs(conninfo: str, db: Db, 
                 server = await running.start_server()
                 await running.start_worker()
                 url = running.urls[0]
-                await answers(f"{url}/readyz", "", 200, 10)
-                await job_done(db, 1, 20)
+                await answers(f"{url}/readyz", "", 200)
+                await job_done(db, 1)
                 before = await footprint(server)
 
                 network.drop()
@@ -83,7 +84,7 @@ async def test_when_postgresql_falls_silent_nobody_hangs(conninfo: str, db: Db, 
 
                 async def ask(path: str, status: int) -> None:
                     started = time.monotonic()
-                    assert (await get(f"{url}{path}", 20))[0] == status
+                    assert (await get(f"{url}{path}", within(20)))[0] == status
                     if status == 503:
                         slowest.append(time.monotonic() - started)
 
@@ -95,15 +96,15 @@ async def test_when_postgresql_falls_silent_nobody_hangs(conninfo: str, db: Db, 
                 slowest.clear()
                 await ask("/readyz", 503)
                 network.heal()
-                back = await answers(f"{url}/api/v1/jobs", "", 200, 10)
-                done = await job_done(db, 2, 10)
+                back = await answers(f"{url}/api/v1/jobs", "", 200, within(10))
+                done = await job_done(db, 2)
                 await back_at(before, server)
                 assert running.complaints() == []
     measured(
         f"503 in {longest:.1f} s, /readyz in {slowest[0]:.1f} s; back after {back:.1f} s, a job {done:.1f} s later"
     )
-    assert longest <= 6
-    assert slowest[0] <= 2
+    assert longest <= within(6)
+    assert slowest[0] <= within(2)
 
 
 @pytest.mark.fault(
@@ -119,12 +120,12 @@ async def test_swallowed_notifications_are_noticed_and_polling_bridges(
         variables = {"DATABASE_LISTEN_URL": proxy.conninfo, "WORKER_POLL_INTERVAL": "500ms"}
         with service(conninfo, provider, **variables) as running:
             worker = await running.start_worker()
-            seconds = [await job_done(db, number, 10) for number in range(1, 6)]
+            seconds = [await job_done(db, number) for number in range(1, 6)]
             await worker.says("set DATABASE_LISTEN_URL to a direct connection")
             assert NOT_CONNECTED in (await get(await metrics(worker)))[1]
     measured(f"5 jobs done in {max(seconds):.1f} s at most")
     # Half a second more for the job itself, on a busy machine.
-    assert max(seconds) <= 1.5
+    assert max(seconds) <= within(1.5)
 
 
 @pytest.mark.fault(
@@ -136,7 +137,7 @@ async def test_a_worker_catches_up_after_a_frozen_connection(conninfo: str, db: 
     async with tcp_proxy(conninfo) as proxy, echo_provider() as provider:
         with service(proxy.conninfo, provider, WORKER_LEASE_TIMEOUT="60s") as running:
             await running.start_worker()
-            await job_done(db, 1, 10)
+            await job_done(db, 1)
 
             proxy.freeze()
             for number in range(2, 12):
@@ -145,7 +146,7 @@ async def test_a_worker_catches_up_after_a_frozen_connection(conninfo: str, db: 
             proxy.thaw()
 
             started = time.monotonic()
-            await until(partial(completed, db, 11), 10)
+            await until(partial(completed, db, 11))
             measured(f"10 jobs done {time.monotonic() - started:.1f} s after it went on")
             assert json.loads(json.dumps(provider.executions)) == {f"job-{number}": 1 for number in range(1, 12)}
 
@@ -162,17 +163,16 @@ async def test_a_listener_that_hangs_is_noticed_and_wakes_again(conninfo: str, d
         variables = {"DATABASE_LISTEN_URL": proxy.conninfo, "WORKER_POLL_INTERVAL": "60s"}
         with service(conninfo, provider, **variables) as running:
             worker = await running.start_worker()
-            await answers(await metrics(worker), CONNECTED, 200, 20)
-            await job_done(db, 1, 10)
+            await answers(await metrics(worker), CONNECTED, 200)
+            await job_done(db, 1)
             before = await footprint(worker)
 
             proxy.hang()
-            late = await job_done(db, 2, 20)
+            late = await job_done(db, 2)
             await worker.says("PostgreSQL does not answer on the connection that listens")
-            await answers(await metrics(worker), CONNECTED, 200, 20)
-            woken = await job_done(db, 3, 20)
+            await answers(await metrics(worker), CONNECTED, 200)
+            woken = await job_done(db, 3)
             await back_at(before, worker)
             assert running.complaints() == []
     measured(f"a job that nobody heard of done in {late:.1f} s, the next one in {woken:.2f} s")
-    assert late <= 11
-    assert woken <= SOON
+    assert late <= within(11)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
@@ -19,7 +20,7 @@ from tests.conftest import administrator, url_of
 from tests.faults.footprint import back_at, footprint
 from tests.faults.load import JOB
 from tests.faults.postgres import Connect, Db, create, statuses
-from tests.faults.scale import rounds
+from tests.faults.scale import rounds, within
 from tests.faults.service import answers, echo_provider, get, service
 from tests.waiting import SOON, until, waiting_for_locks
 
@@ -29,22 +30,29 @@ JOBS = min(rounds(20_000), 100_000)
 CLAIMERS = 8
 
 
+def lease_end(db: Db) -> datetime:
+    """When the only lease there is runs out."""
+    (row,) = db.execute("select lease_expires_at from aiserv.lease").fetchall()
+    end: datetime = row["lease_expires_at"]
+    return end
+
+
 @pytest.mark.fault(
     "the pool is exhausted",
     "a lock holds all 10 connections of a server, and 500 callers come at once",
-    "503 for the others within 6 s; `/healthz`, `/readyz`, `/metrics` within 2 s; leases (2 s) kept; files, tasks"
+    "503 for the others within 6 s; `/healthz`, `/readyz`, `/metrics` within 2 s; leases (12 s) renewed; files, tasks"
     " and busy connections as before",
 )
 async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
     conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
     async with echo_provider() as provider:
-        with service(conninfo, provider) as running:
+        with service(conninfo, provider, WORKER_LEASE_TIMEOUT="12s") as running:
             server = await running.start_server()
             await running.start_worker()
             url = running.urls[0]
             create(db, "hang")
-            await until(lambda: provider.executions.total() == 1, 20)
+            await until(lambda: provider.executions.total() == 1)
             before = await footprint(server)
 
             seen: list[tuple[int, float]] = []
@@ -66,17 +74,19 @@ async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
                     blocker.execute("lock table aiserv.idempotency in access exclusive mode")
                     for number in range(CALLERS):
                         tasks.start_soon(call, number)
-                    await until(lambda: waiting_for_locks(db, "aiserv serve") == 10, 20)
+                    await until(lambda: waiting_for_locks(db, "aiserv serve") == 10)
                     for path in ("healthz", "readyz", "metrics"):
                         started = time.monotonic()
                         assert (await get(f"{url}/{path}"))[0] == 200
                         probes.append(time.monotonic() - started)
-                    await until(lambda: len(seen) == CALLERS - 10, 20)
+                    leased = lease_end(db)
+                    await until(lambda: lease_end(db) > leased)
+                    await until(lambda: len(seen) == CALLERS - 10)
             refused = [seconds for status, seconds in seen if status == 503]
             held = db.execute(
                 "select attempt from aiserv.jobs where owner_ref = 'hang' and status = 'running'"
             ).fetchone()
-            again = await answers(f"{url}/api/v1/jobs", "", 200, 5)
+            again = await answers(f"{url}/api/v1/jobs", "", 200)
             await back_at(before, server)
             assert running.complaints() == []
     assert sorted({status for status, _ in seen}) == [201, 503]
@@ -84,8 +94,8 @@ async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
     measured(
         f"{len(refused)} times 503, after {max(refused):.1f} s at most; probes {max(probes):.2f} s; back {again:.2f} s"
     )
-    assert max(refused) <= 6
-    assert max(probes) <= 2
+    assert max(refused) <= within(6)
+    assert max(probes) <= within(2)
 
 
 @pytest.mark.fault(
@@ -150,7 +160,7 @@ async def test_a_batch_is_cancelled_under_the_hands_of_eight_claimers(
     middle = sorted(took)[len(took) // 2]
     measured(f"created in {creating:.1f} s, cancelled in {cancelling:.1f} s; {len(completed):,} completed before")
     measured(f"{len(took)} claims, {middle * 1000:.0f} ms in the middle; 0 deadlocks")
-    assert cancelling <= 30 * JOBS / 20_000
+    assert cancelling <= within(30 * JOBS / 20_000)
 
 
 @contextmanager

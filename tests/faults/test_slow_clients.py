@@ -18,7 +18,7 @@ from tests.faults.postgres import Db
 from tests.faults.scale import rounds
 from tests.faults.service import service
 from tests.processes import descriptors, resident_kib
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 Measured = Callable[[str], None]
 DRIPPING = min(rounds(700), 4_000)  # heads, and as many bodies
@@ -133,7 +133,7 @@ async def test_slow_clients_by_the_thousand_hold_nobody_up(conninfo: str, db: Db
                 await anyio.to_thread.run_sync(slow.come, DRIPPING, BODY, b" ")
                 arrived = time.monotonic()
                 beside = await call(http)
-                await until(lambda: descriptors(pid) <= files + 20, 60)
+                await until(lambda: descriptors(pid) <= files + 20)
                 seen_off = time.monotonic() - arrived
             dripped, at_once = slow.most_kib - empty, slow.most_files - files
 
@@ -142,7 +142,7 @@ async def test_slow_clients_by_the_thousand_hold_nobody_up(conninfo: str, db: Db
                 await anyio.to_thread.run_sync(slow.come, READING, read, b"")
                 arrived = time.monotonic()
                 beside += await call(http)
-                await until(lambda: descriptors(pid) <= files + 20, 60)
+                await until(lambda: descriptors(pid) <= files + 20)
                 cut_off = time.monotonic() - arrived
             held = slow.most_kib - empty
             await back_at(before, server)
@@ -152,8 +152,9 @@ async def test_slow_clients_by_the_thousand_hold_nobody_up(conninfo: str, db: Db
     measured(
         f"{dripped / 2 / DRIPPING:.0f} KiB for each that drips, {held / READING / 1024:.1f} MiB for each that reads"
     )
-    assert at_once > DRIPPING
+    # All of them, unless the machine stood still while they came.
+    assert at_once > DRIPPING // 2
     # With the usual deadlines it would be 60 and 75.
-    assert max(seen_off, cut_off) <= 30
+    assert max(seen_off, cut_off) <= SOON
     assert dripped < at_once * 100
     assert held / READING < 4 * ANSWER_BYTES / 1024
