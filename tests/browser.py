@@ -19,7 +19,7 @@ from anyio.abc import Process
 from tests.needs import needs
 
 NAMES: Final = ("chromium-headless-shell", "chromium", "google-chrome", "chrome")
-PATIENCE: Final = 30  # seconds
+PATIENCE: Final = 60  # seconds
 
 
 def browser_path() -> str:

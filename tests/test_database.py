@@ -5,7 +5,7 @@ from datetime import timedelta
 import anyio
 import pytest
 
-from aiserv.database import Database, DatabaseError, is_unavailable
+from aiserv.database import HANGING_SECONDS, Database, DatabaseError, is_unavailable
 from tests.tcp_proxy import tcp_proxy
 from tests.waiting import SOON
 
@@ -23,18 +23,20 @@ async def test_connections_that_hang_are_replaced_without_being_asked(conninfo: 
 async def test_a_statement_that_is_never_answered_is_given_up_and_the_next_one_goes_through(
     conninfo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiserv.database.HANGING_SECONDS", 0.2)
-    patience = timedelta(milliseconds=100)
+    limit = timedelta(seconds=SOON)
     async with (
         tcp_proxy(conninfo) as proxy,
-        Database.open(proxy.conninfo, size=1, name="hanging", statement_timeout=patience) as database,
+        Database.open(proxy.conninfo, size=1, name="hanging", statement_timeout=limit) as database,
     ):
         await database.clock()
         proxy.hang()
 
+        assert database._patience == SOON + HANGING_SECONDS
         with anyio.fail_after(SOON):
-            with pytest.raises(DatabaseError) as given_up:
-                await database.clock()
+            with monkeypatch.context() as hurried:
+                hurried.setattr(database, "_patience", 0.2)
+                with pytest.raises(DatabaseError) as given_up:
+                    await database.clock()
             proxy.hung.clear()
             await database.clock()
 

@@ -207,7 +207,7 @@ async def test_one_that_finds_no_place_to_travel_alone_hears_so_in_time(monkeypa
     group = Grouping[str, str](send, places, size=len, is_of_one=lambda _: False)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
-        with anyio.fail_after(10):
+        with anyio.fail_after(SOON):
             assert await group("slow") is None
         tasks.cancel_scope.cancel()
 

@@ -6,13 +6,16 @@ from typing import Any
 import anyio
 import psycopg
 import pytest
+from aiohttp import ClientSession
 from pydantic import JsonValue
 
 from aiserv.answers.jobs import JobsAnswer
 from aiserv.database import Database
 from aiserv.models import Settlement
 from aiserv.queries.base import ShownJob
+from aiserv.sweeper import Sweeper
 from tests.api.client import CHAT, UNKNOWN, Api
+from tests.api.conftest import Start
 from tests.api.test_claims import FAILURE
 from tests.api.test_create import EXACT
 from tests.api.together import Connect
@@ -148,8 +151,15 @@ async def test_jobs_claimed_beside_settlements_that_break_are_given_back(
 
 
 async def test_a_claim_does_not_take_away_what_comes_with_it_to_be_settled(
-    api: Api, connect: Connect, claimed_first: Callable[[Settle], None]
+    start: Start,
+    session: ClientSession,
+    connect: Connect,
+    claimed_first: Callable[[Settle], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # It may come at any time, and would take the job away.
+    monkeypatch.setattr(Sweeper, "run", staticmethod(anyio.sleep_forever))
+    api = Api(session, start().port)
     (job,) = await claimed(api, 1)
     connect().execute("update aiserv.lease set lease_expires_at = clock_timestamp() - interval '1 second'")
     claimed_first(Database.settle)
