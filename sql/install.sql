@@ -35,6 +35,7 @@ insert into aiserv.installed (file) values
 \ir views/workers.sql
 \ir views/stuck_jobs.sql
 
+\ir functions/merge_objects.sql
 \ir functions/merge_jobs.sql
 \ir functions/time_text.sql
 \ir functions/_answer.sql

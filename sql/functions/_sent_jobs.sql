@@ -46,7 +46,7 @@ as $$
                 when starts_with(part.input::text, '"') then coalesce(part.value -> 'input', shared.input)
                 when starts_with(shared.input::text, '{') and starts_with(part.input::text, '{')
                     and (part.value -> 'input') is not null
-                    then aiserv.merge_jobs(_sent_jobs.defaults, part.value) -> 'input'
+                    then aiserv.merge_objects(shared.input, part.input)
                 else part.input
             end as payload
         from (

@@ -13,16 +13,8 @@ begin
     select json_object_agg(
         field.key,
         case
-            when field.key = 'input' and json_typeof(base.value) = 'object' and json_typeof(field.value) = 'object' then (
-                select coalesce(json_object_agg(part.key, part.value), '{}')
-                from (
-                    select inherited.key, inherited.value
-                    from json_each(base.value) as inherited
-                    where not exists (select from json_each(field.value) as own where own.key = inherited.key)
-                    union all
-                    select own.key, own.value from json_each(field.value) as own
-                ) as part
-            )
+            when field.key = 'input' and json_typeof(base.value) = 'object' and json_typeof(field.value) = 'object'
+                then aiserv.merge_objects(base.value, field.value)
             else field.value
         end
     ) into merged

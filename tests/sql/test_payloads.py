@@ -108,3 +108,20 @@ def test_an_input_that_only_the_defaults_give_keeps_their_text(db: Db) -> None:
     ).fetchall()
 
     assert job["text"] == '{"b":1.0,"a":[1,  2]}'
+
+
+@pytest.mark.parametrize(
+    ("base", "over", "merged"),
+    [
+        ('{"b":1.0,"a":[1,  2]}', ' { "c" : 1e400 }\n', '{"b":1.0,"a":[1,  2], "c" : 1e400 }'),
+        ('{"a": 1.50, "b": {"a": 2}}', '{"b": 3, "c": 4}', '{ "a" : 1.50, "b" : 3, "c" : 4 }'),
+        ('{"a": 1}', '{"\\u0061": 2}', '{ "a" : 2 }'),
+        ("{ }", '{"a": 1}', '{"a": 1}'),
+        ('{"a": 1}', "{ }", '{"a": 1}'),
+        ("{}", "{}", "{}"),
+    ],
+)
+def test_two_objects_merge_by_their_members_with_their_text_intact(db: Db, base: str, over: str, merged: str) -> None:
+    (row,) = db.execute("select aiserv.merge_objects(%s, %s)::text as text", [base, over]).fetchall()
+
+    assert row["text"] == merged

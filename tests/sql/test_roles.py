@@ -76,6 +76,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "new_id": {},
     "time_text": {"moment": None},
     "merge_jobs": {"defaults": "{}", "item": "{}"},
+    "merge_objects": {"base": "{}", "over": "{}"},
 }
 
 

@@ -1,10 +1,10 @@
-"""Creates from Python, without a server in between: 16 in flight over one connection, as the server makes them."""
+"""Creates from Python, without a server in between: 16 in flight over two connections, as the server makes them."""
 
 from uuid import UUID
 
 import anyio
 
-from aiserv.api.creates import Creates
+from aiserv.api.creates import LANES, Creates
 from aiserv.database import Database
 from aiserv.models import CreateJob
 from tests.bench.creates import CREATORS, JOB_TEXT
@@ -14,7 +14,7 @@ from tests.bench.subjects.reporting import create_for, database_url, run
 async def create() -> None:
     job = CreateJob.model_validate_json(JOB_TEXT)
     async with (
-        Database.open(database_url(), size=1, name="aiserv bench") as database,
+        Database.open(database_url(), size=LANES, name="aiserv bench") as database,
         anyio.create_task_group() as tasks,
     ):
         creates = Creates(database, anyio.CapacityLimiter(1))
