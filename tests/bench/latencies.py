@@ -26,6 +26,7 @@ CREATE: Final = """
     ) as job
 """
 MILLISECONDS: Final = 1000
+PATIENCE_SECONDS: Final = 30.0
 
 
 @contextmanager
@@ -95,6 +96,7 @@ async def _create(url: str, rate: float, seconds: float) -> dict[str, tuple[floa
 async def round_trips(url: str, seconds: float) -> list[float]:
     """Milliseconds from the call of a bare pg_notify to its receipt by a connection that listens."""
     took: list[float] = []
+    sent = 0
     listener = await psycopg.AsyncConnection.connect(url, autocommit=True)
     await listener.execute("listen bench")
 
@@ -107,12 +109,17 @@ async def round_trips(url: str, seconds: float) -> list[float]:
     async with _connections(url) as free:
 
         async def notify() -> None:
+            nonlocal sent
+            sent += 1
             called = time.monotonic()
             connection = await free.get()
             await connection.execute("select pg_notify('bench', %s)", [repr(called)])
             free.put_nowait(connection)
 
         await paced(notify, RATE, seconds)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(took) < sent:  # noqa: ASYNC110 - the last ones are on their way
+            await asyncio.sleep(0.01)
     hearing.cancel()
     with suppress(asyncio.CancelledError):
         await hearing

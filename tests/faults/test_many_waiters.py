@@ -39,7 +39,7 @@ HELD = """
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_ten_thousand_clients_wait_without_a_database_connection_each_and_are_woken(
     conninfo: str, db: psycopg.Connection[DictRow]
 ) -> None:

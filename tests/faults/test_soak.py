@@ -20,7 +20,7 @@ FEW_BYTES = 4 * MIB
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 + SOAK_JOBS // 200)
+@pytest.mark.timeout(300 + SOAK_JOBS // 200)
 def test_a_claim_costs_the_same_after_many_jobs_and_beside_a_long_transaction(
     db: Db, connect: Callable[..., Db]
 ) -> None:
