@@ -149,7 +149,7 @@ async def test_the_time_limit_and_the_trace_of_a_job_hold_for_its_call(conninfo:
     trace = f"00-{'a' * 32}-{'b' * 16}-01"
     async with service(conninfo) as it:
         it.provider.answers(hangs())
-        job = await it.post("/api/v1/jobs", {**NEW, "timeout_seconds": 0.3, "max_attempts": 1, "traceparent": trace})
+        job = await it.post("/api/v1/jobs", {**NEW, "timeout_seconds": 2, "max_attempts": 1, "traceparent": trace})
 
         failed = await it.finished(job, "failed")
 
