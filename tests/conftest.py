@@ -120,10 +120,17 @@ def template(postgres: str) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def cloning(postgres: str) -> Iterator[psycopg.Connection]:
+    """An administrator who stays: connecting costs as much as a third of a clone, and there are thousands."""
+    with administrator(postgres) as connection:
+        yield connection
+
+
 @pytest.fixture
-def conninfo(postgres: str, template: str) -> Iterator[str]:
+def conninfo(postgres: str, template: str, cloning: psycopg.Connection) -> Iterator[str]:
     """The URL of a database that belongs to this test; whatever the test did, its counters are exact afterwards."""
-    with database(postgres, template=template) as name:
+    with cloned(cloning, template) as name:
         yield url_of(postgres, name)
         with psycopg.connect(url_of(postgres, name), autocommit=True) as connection:
             assert broken(connection) == []
@@ -189,22 +196,27 @@ def unused_tcp_port(unused_tcp_port_factory: Callable[[], int]) -> int:
 @contextmanager
 def database(postgres: str, *, template: str) -> Iterator[str]:
     """The name of a new database, dropped afterwards whoever is still connected."""
+    with administrator(postgres) as connection, cloned(connection, template) as name:
+        yield name
+
+
+@contextmanager
+def cloned(administrator: psycopg.Connection, template: str) -> Iterator[str]:
+    """As `database`, by somebody who is connected already."""
     name = f"aiserv_test_{uuid4().hex}"
-    with administrator(postgres) as connection:
-        # Copying files waits for two checkpoints, which are cheap only where nothing is synced.
-        (fsync,) = connection.execute("show fsync").fetchone() or ("on",)
-        connection.execute(
-            sql.SQL("create database {} template {} strategy {}").format(
-                sql.Identifier(name),
-                sql.Identifier(template),
-                sql.Identifier("file_copy" if fsync == "off" else "wal_log"),
-            )
+    # Copying files waits for two checkpoints, which are cheap only where nothing is synced.
+    (fsync,) = administrator.execute("show fsync").fetchone() or ("on",)
+    administrator.execute(
+        sql.SQL("create database {} template {} strategy {}").format(
+            sql.Identifier(name),
+            sql.Identifier(template),
+            sql.Identifier("file_copy" if fsync == "off" else "wal_log"),
         )
+    )
     try:
         yield name
     finally:
-        with administrator(postgres) as connection:
-            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        administrator.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 def administrator(postgres: str) -> psycopg.Connection:
