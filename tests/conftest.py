@@ -48,6 +48,8 @@ ALONE = (
 def pytest_configure() -> None:
     """End a run on SIGTERM (from `timeout` or a CI) as on Ctrl-C: with its fixtures torn down."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell starts what runs in the background deaf to Ctrl-C, and so would be all processes of the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> None:

@@ -179,8 +179,8 @@ def test_resuming_raising_a_limit_and_a_freed_slot_wake_the_workers(db: Db, hear
 
 @pytest.mark.timeout(300)  # a hundred megabytes: seconds, and a minute on a busy machine
 def test_a_claim_that_stopped_for_its_size_says_that_there_is_more(db: Db, heard: Callable[[], Heard]) -> None:
-    for _ in range(3):
-        create_big(db, 33)
+    for size in (33, 33, 0):
+        create_big(db, size)
     heard()
 
     assert len(db.execute("select id from aiserv.claim_jobs(worker_id => 'w', max_jobs => 3)").fetchall()) == 2
