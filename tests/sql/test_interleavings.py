@@ -21,6 +21,8 @@ SKIPS = {"claim", "recover", "sweep", "prune"}
 # Who may keep a transaction open at a higher level, and be told to run it again: services and operators.
 REPEATABLE = ["create", "create again", "claim", "complete", "settle", "cancel", "retry", "cancel_jobs"]
 ANY_TIME = "1 microsecond"
+# What no transition touches.
+OF_THE_INSTALLATION = {"installed", "shape"}
 
 
 class Outcome(NamedTuple):
@@ -49,7 +51,7 @@ class World:
         call(db, "fail_job", job_id=self.ids["D"], category="timeout", message="")
         let_lease_run_out(db, self.ids["A"])
         tables = db.execute("select tablename as name from pg_tables where schemaname = 'aiserv'").fetchall()
-        self.tables = [row["name"] for row in tables if row["name"] != "installed"]
+        self.tables = [row["name"] for row in tables if row["name"] not in OF_THE_INSTALLATION]
         db.execute("create schema kept")
         for table in self.tables:
             db.execute(f"create table kept.{table} as table aiserv.{table}".encode())
