@@ -72,12 +72,12 @@ insert into aiserv.installed (file) values
 \ir functions/_is_storable.sql
 \ir functions/_lanes.sql
 \ir functions/_lease.sql
+\ir functions/_level.sql
 \ir functions/_lock_limits.sql
 \ir functions/_lowest_id.sql
 \ir functions/_matching_ids.sql
 \ir functions/_move_cursor.sql
 \ir functions/_open_queues.sql
-\ir functions/_owners.sql
 \ir functions/_place.sql
 \ir functions/_promote.sql
 \ir functions/_provider_pause.sql

@@ -9,8 +9,7 @@ language plpgsql
 set search_path = pg_temp
 as $$
 declare
-    profiles      text[];
-    kinds         text[];
+    asked         record;
     open_profiles text[];
     open_kinds    text[];
     capacity      bigint;
@@ -26,20 +25,19 @@ declare
     kept          jsonb := aiserv._cursor();
     pages         bigint := 0;
 begin
-    select array_agg(queue.model_profile), array_agg(queue.task_type) into profiles, kinds
-    from aiserv._queues(_claim.task_types, _claim.model_profiles, claimer.queues) as queue;
-    perform aiserv._promote(profiles, kinds);
+    asked := aiserv._queues(_claim.task_types, _claim.model_profiles, claimer.queues);
+    perform aiserv._promote(asked.profiles, asked.kinds);
     -- Whoever gives a queue its first settings waits for the claims that did not see them, and claims for who is giving some.
     -- Which locks these are depends on nothing but what the claimer asked for: a second look in the same transaction must not
     -- take others, out of order.
     perform pg_advisory_xact_lock_shared(settings.key)
     from (
-        select distinct aiserv._settings_key(asked.name) as key
-        from unnest(coalesce(nullif(_claim.model_profiles, '{}'), array[null])) as asked(name)
+        select distinct aiserv._settings_key(profile.name) as key
+        from unnest(coalesce(nullif(_claim.model_profiles, '{}'), array[null])) as profile(name)
         order by 1
     ) as settings;
-    open_profiles := profiles;
-    open_kinds := kinds;
+    open_profiles := asked.profiles;
+    open_kinds := asked.kinds;
 
     -- A queue without settings pays nothing for those that others have. The rows, too, are those of what was asked for.
     limited := exists (
@@ -53,7 +51,7 @@ begin
     -- As long as all providers are well, this is all that it costs.
     troubled := exists (select from aiserv.provider);
     if troubled then
-        services := aiserv._services(profiles, kinds, claimer.providers);
+        services := aiserv._services(asked.profiles, asked.kinds, claimer.providers);
     end if;
 
     while cardinality(claimed) < _claim.max_jobs and bytes_left > 0 loop
@@ -61,7 +59,7 @@ begin
             -- A statement of its own: it counts what others claimed while this one waited for the lock.
             select array_agg(queue.model_profile), array_agg(queue.task_type), min(queue.capacity)
             into open_profiles, open_kinds, capacity
-            from aiserv._open_queues(profiles, kinds, services) as queue;
+            from aiserv._open_queues(asked.profiles, asked.kinds, services) as queue;
         end if;
 
         select max(top.priority) into level

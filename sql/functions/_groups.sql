@@ -42,7 +42,8 @@ begin
         union all
         -- Due by now, but not moved to aiserv.ready yet: no longer scheduled.
         select scheduled.owner_service, scheduled.task_type, scheduled.model_profile, 0, -1, 0, 0, 0, 0, scheduled.run_at
-        from aiserv._queues(null, null) as queue
+        from aiserv._queues(null, null) as asked
+        cross join lateral unnest(asked.profiles, asked.kinds) as queue(model_profile, task_type)
         join aiserv.scheduled as scheduled
             on scheduled.model_profile = queue.model_profile and scheduled.task_type = queue.task_type
             and scheduled.run_at <= clock_timestamp()

@@ -1,9 +1,10 @@
 create or replace function aiserv._queues(
     task_types     text[],
     model_profiles text[],
-    queues         jsonb default null
+    queues         jsonb default null,
+    out profiles   text[],
+    out kinds      text[]
 )
-returns table (model_profile text, task_type text)
 language plpgsql
 stable
 set search_path = pg_temp
@@ -11,16 +12,17 @@ as $$
 begin
     -- Nothing named twice, nothing left open: the queues are known without a look at the tables.
     if cardinality(_queues.task_types) > 0 and cardinality(_queues.model_profiles) > 0 then
-        return query
-        select distinct profile.name, kind.name
-        from unnest(_queues.model_profiles) as profile(name)
-        cross join unnest(_queues.task_types) as kind(name)
-        where (_queues.queues -> profile.name ? kind.name) is not false;
+        select array_agg(queue.model_profile), array_agg(queue.task_type) into _queues.profiles, _queues.kinds
+        from (
+            select distinct profile.name as model_profile, kind.name as task_type
+            from unnest(_queues.model_profiles) as profile(name)
+            cross join unnest(_queues.task_types) as kind(name)
+            where (_queues.queues -> profile.name ? kind.name) is not false
+        ) as queue;
         return;
     end if;
 
     -- A step of the recursion is one look into an index, however many jobs a queue holds.
-    return query
     with recursive waiting(model_profile, task_type) as (
         (select ready.model_profile, ready.task_type from aiserv.ready as ready order by 1, 2 limit 1)
         union all
@@ -47,7 +49,7 @@ begin
             limit 1
         ) as next
     )
-    select queue.model_profile, queue.task_type
+    select array_agg(queue.model_profile), array_agg(queue.task_type) into _queues.profiles, _queues.kinds
     from (select * from waiting union select * from later) as queue
     where (coalesce(cardinality(_queues.task_types), 0) = 0 or queue.task_type = any(_queues.task_types))
       and (coalesce(cardinality(_queues.model_profiles), 0) = 0 or queue.model_profile = any(_queues.model_profiles))
@@ -57,4 +59,4 @@ $$;
 
 comment on function aiserv._queues is
 'The queues, pairs of model profile and task type, that a claimer means; an empty or missing list means any that hold pending jobs.
-queues has the task types of the profiles that do not go with all of them.';
+queues has the task types of the profiles that do not go with all of them. The pairs are two arrays side by side, null for none.';

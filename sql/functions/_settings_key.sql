@@ -1,12 +1,9 @@
 create or replace function aiserv._settings_key(model_profile text)
 returns bigint
-language plpgsql
+language sql
 immutable
-set search_path = pg_temp
 as $$
-begin
-    return hashtext('aiserv.queue_setting')::bigint * 128 + coalesce(1 + (hashtext(_settings_key.model_profile) & 63), 0);
-end;
+    select hashtext('aiserv.queue_setting')::bigint * 128 + coalesce(1 + (hashtext(_settings_key.model_profile) & 63), 0);
 $$;
 
 comment on function aiserv._settings_key is

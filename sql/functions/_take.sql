@@ -16,35 +16,11 @@ language plpgsql
 set search_path = pg_temp
 as $$
 declare
-    begun  jsonb := _take.cursor -> 'lanes';
     lanes  aiserv._lane[];
     held   record;
     fit    bigint;
 begin
-    lanes := array(
-        select (
-            owner.model_profile, owner.task_type, owner.owner_service,
-            coalesce((spot.place ->> 0)::timestamptz, '-infinity'), coalesce((spot.place ->> 1)::uuid, aiserv._lowest_id('epoch'))
-        )::aiserv._lane
-        from (
-            select asked.model_profile, asked.task_type, asked.owner_service
-            from aiserv._owners(_take.model_profiles, _take.task_types, _take.level) as asked
-            where claimer.owner_service is null
-            union all
-            -- Of one owner: no look at the others.
-            select queue.model_profile, queue.task_type, claimer.owner_service
-            from unnest(_take.model_profiles, _take.task_types) as queue(model_profile, task_type)
-            where claimer.owner_service is not null
-        ) as owner
-        cross join lateral (
-            select case
-                when begun is not null then begun -> jsonb_build_array(
-                    owner.model_profile, owner.task_type, _take.level, owner.owner_service
-                )::text
-            end as place
-        ) as spot
-    );
-
+    lanes := aiserv._level(_take.model_profiles, _take.task_types, _take.level, claimer.owner_service, _take.cursor);
     _take.pages := aiserv._ready_pages();
     if cardinality(lanes) = 1 then
         -- The usual case: with one owner there are no turns.

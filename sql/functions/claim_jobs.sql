@@ -70,6 +70,9 @@ begin
         end if;
     end if;
 
+    if claimed = '{}' then
+        return;
+    end if;
     -- One by one, or all leases might be read for each: see _complete.
     return query
     select job.*

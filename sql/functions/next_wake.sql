@@ -15,17 +15,15 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    profiles text[];
-    kinds    text[];
-    soonest  timestamptz;
+    asked   record;
+    soonest timestamptz;
 begin
-    select array_agg(queue.model_profile), array_agg(queue.task_type) into profiles, kinds
-    from aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues) as queue;
+    asked := aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues);
     soonest := least(
         -- A job of theirs becomes due.
         (
             select min(first.run_at)
-            from unnest(profiles, kinds) as queue(model_profile, task_type)
+            from unnest(asked.profiles, asked.kinds) as queue(model_profile, task_type)
             cross join lateral (
                 select scheduled.run_at
                 from aiserv.scheduled as scheduled
@@ -43,7 +41,7 @@ begin
         soonest := least(soonest, (
             select min(change.moment)
             from aiserv.queue_setting as setting
-            join unnest(profiles, kinds) as queue(model_profile, task_type)
+            join unnest(asked.profiles, asked.kinds) as queue(model_profile, task_type)
                 on queue.model_profile = setting.model_profile and setting.task_type in ('', queue.task_type)
             cross join lateral (
                 select greatest(
@@ -60,7 +58,7 @@ begin
         soonest := least(soonest, (
             select min(trouble.probe_at)
             from aiserv._trouble as trouble
-            join unnest(profiles, kinds) as queue(model_profile, task_type)
+            join unnest(asked.profiles, asked.kinds) as queue(model_profile, task_type)
                 on queue.model_profile = trouble.model_profile
             where exists (
                 select

@@ -10,15 +10,13 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    profiles text[];
-    kinds    text[];
-    folded   bigint;
-    next     timestamptz;
+    asked  record;
+    folded bigint;
+    next   timestamptz;
 begin
     perform aiserv.recover_jobs();
-    select array_agg(queue.model_profile), array_agg(queue.task_type) into profiles, kinds
-    from aiserv._queues(null, null) as queue;
-    perform aiserv._promote(profiles, kinds);
+    asked := aiserv._queues(null, null);
+    perform aiserv._promote(asked.profiles, asked.kinds);
     folded := aiserv._fold();
     -- A full piece means there is more: come again at once.
     if aiserv.prune_jobs(sweep.retention) >= 1000 or folded >= 100000 then

@@ -18,18 +18,11 @@ declare
     instance uuid := coalesce(touch_worker.instance_id, md5(concat(touch_worker.worker_id, E'\n' || touch_worker.owner_service))::uuid);
     moment   timestamptz := clock_timestamp();
 begin
-    if num_nonnulls(touch_worker.providers, touch_worker.queues) > 0 then
-        perform aiserv._check_names('providers', touch_worker.providers);
-        perform aiserv._check_names('queues', touch_worker.queues);
-    end if;
-    if (char_length(touch_worker.worker_id) between 1 and 200) is not true then
-        raise exception using errcode = 'JV400', message = 'worker_id: must have 1 to 200 characters';
-    end if;
-
     -- A busy worker claims many times a second: its row need not be written that often.
     if exists (
         select from aiserv.worker as worker
         where worker.instance_id = instance
+          and worker.worker_id = touch_worker.worker_id
           and worker.last_seen_at > moment - interval '10 seconds'
           and worker.task_types = coalesce(touch_worker.task_types, '{}')
           and worker.model_profiles = coalesce(touch_worker.model_profiles, '{}')
@@ -39,6 +32,14 @@ begin
           and worker.owner_service is not distinct from touch_worker.owner_service
     ) then
         return instance;
+    end if;
+
+    if num_nonnulls(touch_worker.providers, touch_worker.queues) > 0 then
+        perform aiserv._check_names('providers', touch_worker.providers);
+        perform aiserv._check_names('queues', touch_worker.queues);
+    end if;
+    if (char_length(touch_worker.worker_id) between 1 and 200) is not true then
+        raise exception using errcode = 'JV400', message = 'worker_id: must have 1 to 200 characters';
     end if;
 
     -- Somebody of the same name is writing it, in a transaction that may take its time: nobody waits for that.
