@@ -34,17 +34,22 @@ FIGURES: Final = {
 }
 # Why a row misses its goal, for as long as it does.
 REASONS: Final[Mapping[int, str]] = {
-    1: """PostgreSQL works longer on a job than on the raw row: it has four indexes and not two, a place in the order of
-claims besides, every field is checked there, and the JSON is read there, which the raw insert leaves to its client.""",
+    1: """for PostgreSQL a job in its place is 2.4 raw rows (93,000 instructions to 38,000), as it has four indexes and
+not two and stands in the order of claims; with the JSON, which the raw insert leaves to its client, the limits and the
+counters it is 4. That two connections use both cores makes up for some of it, and the server itself takes a quarter of
+them.""",
     2: """the bare endpoint and its client have both cores for themselves, while a create leaves PostgreSQL its share;
-and where a flush takes as little as here, commits that are shared save little.""",
+and the server has at least twice the work of the bare endpoint: it groups, asks, and answers with a whole job. Where a
+flush takes as little as here, commits that are shared save little.""",
     3: """the goal was set where a flush took 0.7 ms, which the sixteen connections of a peer spend waiting. Here it is
-nearly free, and what counts is CPU: a job with its indexes, checks, counters and place needs more than a message.""",
+nearly free, and what counts is CPU: `pgmq.send` takes PostgreSQL 212,000 instructions and a job in a group of sixteen
+287,000. Its row, indexes and place alone are 93,000, so that with nothing else the ratio would be 2.3.""",
     6: """one process with PostgreSQL beside it keeps two cores nearly busy, as their work overlaps.""",
     8: """with 100 owners who take turns, each claim looks into 100 lanes and notes 100 turns.""",
     10: """a claim of one job is some twenty small statements inside PostgreSQL, about a millisecond of CPU, on two
 cores that the client, the worker and the settlements share.""",
-    11: """a create and a claim are transactions of several statements each, and a bare NOTIFY is none.""",
+    11: """a create and a claim are transactions of several statements each, and a bare NOTIFY is none: three bare
+inserts take PostgreSQL 390,000 instructions, and `create_job` as a whole 1,200,000.""",
 }
 
 
