@@ -8,9 +8,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
+from aiserv.connections import problem_response
 from aiserv.database import Database, DatabaseError
 from aiserv.problems import unavailable
-from aiserv.serving import problem_response
 
 # SQLSTATEs undefined_function and invalid_schema_name.
 NOT_INSTALLED: Final = ("42883", "3F000")

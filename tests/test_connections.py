@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from anyio.abc import SocketStream
 
-from aiserv.serving import PROBE_CONNECTIONS, _spare_files, serving
+from aiserv.connections import PROBE_CONNECTIONS
+from aiserv.serving import _spare_files, serving
 from tests.waiting import SOON, until
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"

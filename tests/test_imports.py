@@ -15,6 +15,7 @@ IMPORTERS = {
     "aiohttp.web": {
         "aiserv.api",
         "aiserv.cli",
+        "aiserv.connections",
         "aiserv.dev",
         "aiserv.probes",
         "aiserv.problems",

@@ -15,6 +15,7 @@ from aiserv.api.app_keys import CALLER, CLAIM_LEASE, CLAIMS, DATABASE, METRICS, 
 from aiserv.api.requests import parse, path_id, roomy
 from aiserv.api.responses import HandedOver, job_response
 from aiserv.api.routing import Routes
+from aiserv.connections import while_connected
 from aiserv.database import DatabaseError
 from aiserv.models import (
     ClaimJobs,
@@ -28,7 +29,6 @@ from aiserv.models import (
 )
 from aiserv.problems import SQLSTATES
 from aiserv.queries.base import ShownJob
-from aiserv.serving import while_connected
 
 logger = logging.getLogger(__name__)
 routes = Routes()

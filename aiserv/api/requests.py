@@ -14,10 +14,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from aiserv.api.app_keys import CALLER, DEADLINES, MAX_BATCH_BODY
 from aiserv.api.compression import gunzip
 from aiserv.api.json_text import read_json, refuse_repeated
+from aiserv.connections import ask_for_body
 from aiserv.fields import Conditions, parse_uuid
 from aiserv.models import Request
 from aiserv.problems import Problem
-from aiserv.serving import ask_for_body
 
 MAX_ERRORS: Final = 100
 # Above this a body is read in a thread, so that others are answered meanwhile.

@@ -5,21 +5,21 @@ from tests.mutants.mutant import Mutant
 MUTANTS = [
     Mutant(
         "who works gives way to a newcomer",
-        "aiserv/serving.py",
+        "aiserv/connections.py",
         "next((each for each in others if each.is_idle), None)",
         "next(others, None)",
         "tests/test_connections.py::test_a_connection_with_a_request_never_gives_way",
     ),
     Mutant(
         "who has gone keeps a place",
-        "aiserv/serving.py",
+        "aiserv/connections.py",
         "count = self.open_connections\n",
         "count = len(self._connections)\n",
         "tests/test_connections.py::test_who_has_gone_while_busy_keeps_no_place",
     ),
     Mutant(
         "a crowd keeps probes out",
-        "aiserv/serving.py",
+        "aiserv/connections.py",
         "elif count <= self.most_connections + PROBE_CONNECTIONS:",
         "elif count < self.most_connections:",
         "tests/test_connections.py::test_when_all_are_busy_probes_are_answered_and_others_told_to_come_again",
@@ -33,7 +33,7 @@ MUTANTS = [
     ),
     Mutant(
         "who takes the place of a probe is none",
-        "aiserv/serving.py",
+        "aiserv/connections.py",
         "handler.is_extra = longest_idle.is_extra",
         "handler.is_extra = False",
         "tests/test_connections.py::test_who_takes_a_place_for_probes_is_answered_no_more_than_they",
