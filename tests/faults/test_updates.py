@@ -33,12 +33,14 @@ def test_changed_functions_are_replaced_under_load_without_an_error_on_either_si
     for worker in workers:
         worker.start()
     updates = []
-    for _ in range(10):
-        db.execute("update aiserv.installed set checksum = 'of another text' where file = any(%s)", [list(FUNCTIONS)])
-        updates.append(migrate(conninfo))
-    stop.set()
-    for worker in workers:
-        worker.join()
+    try:
+        for _ in range(10):
+            db.execute("update aiserv.installed set checksum = 'of another text' where file = any(%s)", [[*FUNCTIONS]])
+            updates.append(migrate(conninfo))
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
 
     assert errors == []
     assert all(set(FUNCTIONS) < set(update) and len(update) == len(FUNCTIONS) + 2 for update in updates)
