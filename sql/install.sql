@@ -146,6 +146,7 @@ insert into aiserv.installed (file) values
 \ir functions/list_providers.sql
 \ir functions/list_queues.sql
 \ir functions/list_workers.sql
+\ir functions/matching_jobs.sql
 \ir functions/new_id.sql
 \ir functions/next_wake.sql
 \ir functions/pause_queue.sql

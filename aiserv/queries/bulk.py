@@ -8,6 +8,8 @@ from aiserv.filters import BulkFilter, CancelJobs, RetryJobs
 from aiserv.queries.base import Queries
 
 PIECE: Final = 1000
+# Looked for at once. A look that finds few may read all that waits, and those found may be many.
+FOUND: Final = 100_000
 # The id, task type and model profile of a job that was reached.
 Reached = tuple[UUID, str, str]
 
@@ -20,7 +22,7 @@ class BulkQueries(Queries):
         return self._in_pieces(
             """
             select job.id, job.task_type, job.model_profile
-            from aiserv.retry_jobs(id => %(piece)s, status => %(status)s) as job
+            from aiserv.retry_jobs(id => %(piece)s::uuid[], status => %(status)s) as job
             """,
             chosen,
         )
@@ -30,7 +32,7 @@ class BulkQueries(Queries):
         return self._in_pieces(
             """
             select job.id, job.task_type, job.model_profile
-            from aiserv.cancel_jobs(id => %(piece)s, status => %(status)s, reason => %(reason)s) as job
+            from aiserv.cancel_jobs(id => %(piece)s::uuid[], status => %(status)s, reason => %(reason)s) as job
             """,
             chosen,
         )
@@ -42,28 +44,32 @@ class BulkQueries(Queries):
         )
         given: dict[str, Any] = {**chosen.parameters(), "created_before": until, "after": None}
         left = chosen.limit
+        left = chosen.limit
         while left is None or left > 0:
-            piece = await self._piece({**given, "size": PIECE if left is None else min(left, PIECE)})
-            if not piece:
+            pieces = await self._pieces({**given, "most": FOUND if left is None else min(left, FOUND)})
+            if not pieces:
                 return
-            # Past this piece in any case: a job that was retried may run again, and would match for ever.
-            given["after"] = piece[-1]
-            reached = await self._rows(verb, {**given, "piece": piece})
-            left = None if left is None else left - len(reached)
-            yield reached
+            for piece, last in pieces:
+                # Past this piece in any case: a job that was retried may run again, and would match for ever.
+                given["after"] = last
+                reached = await self._rows(verb, {**given, "piece": piece})
+                left = None if left is None else left - len(reached)
+                yield reached
 
-    async def _piece(self, given: dict[str, Any]) -> list[UUID]:
-        rows = await self._rows(
+    async def _pieces(self, given: dict[str, Any]) -> list[tuple[str, UUID]]:
+        """The ids of those that match, as arrays that PostgreSQL wrote and will read, and the last one of each."""
+        return await self._rows(
             """
-            select job.id
-            from aiserv.list_jobs(
+            select array_agg(job.id order by job.id)::text, (array_agg(job.id order by job.id desc))[1]
+            from aiserv.matching_jobs(
                 id => %(id)s, owner_service => %(owner_service)s, owner_ref => %(owner_ref)s,
                 task_type => %(task_type)s, model_profile => %(model_profile)s, status => %(status)s,
                 error_category => %(error_category)s, worker_id => %(worker_id)s, batch_id => %(batch_id)s,
-                created_after => %(created_after)s, created_before => %(created_before)s, max_jobs => %(size)s,
-                sort => 'oldest', after => %(after)s
-            ) as job
+                created_after => %(created_after)s, created_before => %(created_before)s, max_jobs => %(most)s,
+                after => %(after)s
+            ) with ordinality as job(id, position)
+            group by (job.position - 1) / %(size)s
+            order by min(job.position)
             """,
-            given,
+            {**given, "size": PIECE},
         )
-        return [row[0] for row in rows]

@@ -20,14 +20,20 @@ declare
     moment  timestamptz;
 begin
     with held as materialized (
-        select ready.ctid as place
-        from aiserv.job as job
-        join aiserv.ready as ready
-            on ready.model_profile = job.model_profile and ready.task_type = job.task_type and ready.priority = job.priority
-            and ready.owner_service = job.owner_service and ready.run_at = job.run_at and ready.job_id = job.id
-        where job.id = any(_cancel.job_ids) and 'pending' = any(_cancel.statuses)
-        order by job.id
-        for update of ready
+        -- One by one, in order of id: planned while there were few, a join might read all that wait for each job.
+        select ready.place
+        from (select distinct asked.id from unnest(_cancel.job_ids) as asked(id) order by asked.id) as asked
+        cross join lateral (select known.* from aiserv.job as known where known.id = asked.id limit 1) as job
+        cross join lateral (
+            select waiting.ctid as place
+            from aiserv.ready as waiting
+            where waiting.model_profile = job.model_profile and waiting.task_type = job.task_type
+              and waiting.priority = job.priority and waiting.owner_service = job.owner_service
+              and waiting.run_at = job.run_at and waiting.job_id = job.id
+            limit 1
+            for update
+        ) as ready
+        where 'pending' = any(_cancel.statuses)
     ),
     taken as (
         delete from aiserv.ready as ready using held where ready.ctid = held.place returning ready.job_id
@@ -35,14 +41,18 @@ begin
     select coalesce(array_agg(taken.job_id), '{}') into waiting from taken;
 
     with held as materialized (
-        select scheduled.ctid as place
-        from aiserv.job as job
-        join aiserv.scheduled as scheduled
-            on scheduled.model_profile = job.model_profile and scheduled.task_type = job.task_type
-            and scheduled.run_at = job.run_at and scheduled.job_id = job.id
-        where job.id = any(_cancel.job_ids) and 'pending' = any(_cancel.statuses)
-        order by job.id
-        for update of scheduled
+        select scheduled.place
+        from (select distinct asked.id from unnest(_cancel.job_ids) as asked(id) order by asked.id) as asked
+        cross join lateral (select known.* from aiserv.job as known where known.id = asked.id limit 1) as job
+        cross join lateral (
+            select later.ctid as place
+            from aiserv.scheduled as later
+            where later.model_profile = job.model_profile and later.task_type = job.task_type
+              and later.run_at = job.run_at and later.job_id = job.id
+            limit 1
+            for update
+        ) as scheduled
+        where 'pending' = any(_cancel.statuses)
     ),
     taken as (
         delete from aiserv.scheduled as scheduled using held where scheduled.ctid = held.place returning scheduled.job_id
@@ -68,6 +78,8 @@ begin
     select lease.job_id, lease.attempt, lease.worker_id, lease.started_at, moment, 'cancelled', left(_cancel.reason, 10000)
     from unnest(running) as lease;
 
+    -- Out of its place, and nobody else can put it into another: there is nothing for _guard_outcome to look up.
+    perform set_config('aiserv.moving', 'yes', true);
     update aiserv.job as job
     set outcome = 'cancelled',
         attempt = coalesce(lease.attempt, job.attempt),
@@ -80,6 +92,7 @@ begin
     from unnest(gone) as cancelled(job_id)
     left join unnest(running) as lease on lease.job_id = cancelled.job_id
     where job.id between cancelled.job_id and cancelled.job_id;
+    perform set_config('aiserv.moving', '', true);
 
     perform aiserv._remember_unsuccessful(gone);
     return gone;

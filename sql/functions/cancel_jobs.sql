@@ -30,7 +30,15 @@ declare
 begin
     perform aiserv._check_bulk(filter, '{pending,running}', cancel_jobs.max_jobs, cancel_jobs.match_all);
     filter.status := coalesce(filter.status, '{pending,running}');
-    matching := aiserv._matching_ids(filter, null, 'oldest', cancel_jobs.max_jobs);
+    if filter.id is not null and cancel_jobs.max_jobs is null and (
+        filter.owner_service, filter.owner_ref, filter.task_type, filter.model_profile, filter.error_category, filter.worker_id,
+        filter.batch_id, filter.created_after, filter.created_before
+    ) is null then
+        -- Named one by one: _cancel finds out where they lie.
+        matching := filter.id;
+    else
+        matching := aiserv._matching_ids(filter, null, 'oldest', cancel_jobs.max_jobs);
+    end if;
     -- A job may be released or promoted between two statements of a pass: who is left without a reason gets another.
     for pass in 1..10 loop
         cancelled := cancelled || aiserv._cancel(matching, cancel_jobs.reason, filter.status);
@@ -41,7 +49,10 @@ begin
     end loop;
 
     return query
-    select job.* from aiserv.jobs as job where job.id = any(cancelled) order by job.id;
+    select job.*
+    from unnest(cancelled) as reached(id)
+    cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = reached.id limit 1) as job
+    order by job.id;
 end;
 $$;
 

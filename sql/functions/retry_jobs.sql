@@ -40,7 +40,10 @@ begin
     end loop;
 
     return query
-    select job.* from aiserv.jobs as job where job.id = any(retried) order by job.id;
+    select job.*
+    from unnest(retried) as reached(id)
+    cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = reached.id limit 1) as job
+    order by job.id;
 end;
 $$;
 
