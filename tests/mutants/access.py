@@ -138,9 +138,9 @@ MUTANTS = [
     ),
     Mutant(
         "a claim takes the jobs of other owners",
-        "sql/functions/_take.sql",
-        "            where claimer.owner_service is null\n",
-        "            where true\n",
+        "sql/functions/_level.sql",
+        "    if _level.owner_service is not null then\n",
+        "    if false then\n",
         "tests/api/test_owners.py::test_a_claim_gets_the_jobs_of_the_owner_alone",
     ),
     Mutant(

@@ -65,13 +65,13 @@ MUTANTS = [
     Mutant(
         "claims wait for each other",
         "sql/functions/_hold.sql",
-        "            limit _hold.max_jobs\n            for update skip locked",
-        "            limit _hold.max_jobs\n            for update",
+        "        limit _hold.max_jobs\n        for update skip locked",
+        "        limit _hold.max_jobs\n        for update",
         "tests/sql/test_races.py::test_two_claims_never_wait_for_each_other_nor_share_a_job",
     ),
     Mutant(
         "a claim of many owners locks nothing",
-        "sql/functions/_hold.sql",
+        "sql/functions/_hold_in_turns.sql",
         "        for update of ready skip locked\n",
         "",
         "tests/sql/test_races.py::test_a_claim_locks_only_what_it_takes",
@@ -79,8 +79,8 @@ MUTANTS = [
     Mutant(
         "a claim locks nothing",
         "sql/functions/_hold.sql",
-        "            limit _hold.max_jobs\n            for update skip locked",
-        "            limit _hold.max_jobs",
+        "        limit _hold.max_jobs\n        for update skip locked",
+        "        limit _hold.max_jobs",
         "tests/sql/test_races.py::test_two_claims_never_wait_for_each_other_nor_share_a_job",
     ),
     Mutant(
