@@ -125,7 +125,16 @@ def in_state(db: Db, state: str) -> UUID:
     if state == "completed":
         call(db, "complete_job", **held, result='{"n": 1}')
     elif state in {"failed", "waiting"}:
-        call(db, "fail_job", **held, category="timeout", message="late", retryable=state == "waiting")
+        # An hour: a backoff of seconds might be over before the test looks.
+        call(
+            db,
+            "fail_job",
+            **held,
+            category="timeout",
+            message="late",
+            retryable=state == "waiting",
+            retry_after="1 hour",
+        )
     return UUID(str(job["id"]))
 
 

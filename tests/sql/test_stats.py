@@ -87,7 +87,8 @@ def end(db: Db, chance: random.Random, action: str, running: list[DictRow]) -> N
         call(db, "settle_jobs", settlements=json.dumps(items))
     elif action == "fail":
         category, retryable = chance.choice(["timeout", "internal"]), chance.random() < 0.5
-        call(db, "fail_job", job_id=job_id, category=category, message="", retryable=retryable)
+        # Not due between two looks: the backoff is but seconds.
+        call(db, "fail_job", job_id=job_id, category=category, message="", retryable=retryable, retry_after="1 hour")
     elif action == "release":
         call(db, "release_job", job_id=job_id)
     elif action == "lose":
