@@ -61,6 +61,15 @@ async def test_inputs_merge_key_by_key_with_their_text_intact(api: Api) -> None:
     assert (second["input"], third["input"]) == ([], None)
 
 
+async def test_jobs_without_anything_beside_them_keep_their_text(api: Api) -> None:
+    job = f'{{"input" : {{"user": "[]]}} [", "n": [1.50]}}, {json.dumps(CHAT)[1:]}'
+
+    answer = await api.send("POST", "jobs/batch", data=f' {{ "\\u006aobs" : [ {job} , {job} ] }}\n'.encode())
+
+    assert checked(answer)["created"] == 2
+    assert answer.text.count('"input":{"user": "[]]} [", "n": [1.50]}') == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "seconds"),
     [
