@@ -45,16 +45,12 @@ class Grouping(Generic[Item, Outcome]):
         *,
         size: Callable[[Item], int],
         is_of_one: Callable[[Exception], bool],
-        most_items: int = MOST_ITEMS,
-        most_characters: int = MOST_CHARACTERS,
         lanes: int = 1,
     ) -> None:
         self._send = send
         self._places_alone = places_alone
         self._size = size
         self._is_of_one = is_of_one
-        self._most_items = most_items
-        self._most_characters = most_characters
         self._lanes = lanes
         self._waiting: deque[_Member[Item, Outcome]] = deque()
         self._wake = Wake()
@@ -87,12 +83,12 @@ class Grouping(Generic[Item, Outcome]):
     def _next_group(self) -> list[_Member[Item, Outcome]]:
         group: list[_Member[Item, Outcome]] = []
         size = 0
-        while self._waiting and len(group) < self._most_items:
+        while self._waiting and len(group) < MOST_ITEMS:
             if self._waiting[0].outcome.cancelled():
                 self._waiting.popleft()
                 continue
             size += self._size(self._waiting[0].item)
-            if group and size > self._most_characters:
+            if group and size > MOST_CHARACTERS:
                 break
             group.append(self._waiting.popleft())
         return group

@@ -28,16 +28,12 @@ class Road:
 
 
 @asynccontextmanager
-async def grouped(
-    road: Road, most_items: int = 200, most_characters: int = 1000, lanes: int = 1
-) -> AsyncIterator[Grouping[str, str]]:
+async def grouped(road: Road, lanes: int = 1) -> AsyncIterator[Grouping[str, str]]:
     group = Grouping[str, str](
         road.send,
         anyio.CapacityLimiter(1),
         size=len,
         is_of_one=lambda error: isinstance(error, ValueError),
-        most_items=most_items,
-        most_characters=most_characters,
         lanes=lanes,
     )
     async with anyio.create_task_group() as tasks:
@@ -97,9 +93,11 @@ async def test_what_finds_nothing_on_its_way_leaves_at_once() -> None:
     assert road.groups == [["a"], ["b"], ["c"]]
 
 
-async def test_a_group_is_bounded_in_number_and_in_characters() -> None:
+async def test_a_group_is_bounded_in_number_and_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "MOST_ITEMS", 3)
+    monkeypatch.setattr(grouping, "MOST_CHARACTERS", 4)
     road = Road()
-    async with grouped(road, most_items=3, most_characters=4) as group:
+    async with grouped(road) as group:
         await together(group, road, ["a", "b", "c", "d", "eeee", "ffffff", "g"])
 
     assert road.groups == [["first"], ["a", "b", "c"], ["d"], ["eeee"], ["ffffff"], ["g"]]
@@ -138,14 +136,15 @@ async def test_an_error_of_unknown_outcome_is_told_to_all_and_nothing_is_sent_ag
     assert road.groups == [["first"], ["a", "b"]]
 
 
-async def test_what_waits_behind_a_lost_group_hears_so_at_once() -> None:
+async def test_what_waits_behind_a_lost_group_hears_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "MOST_ITEMS", 1)
     road = Road()
 
     def lost(items: Sequence[str]) -> list[str | None]:
         raise ConnectionError
 
     road.answer = lost
-    async with grouped(road, most_items=1) as group:
+    async with grouped(road) as group:
         outcomes = await together(group, road, ["a", "b", "c"])
         road.answer = lambda items: [item.upper() for item in items]
         assert await group("later") == "LATER"

@@ -166,7 +166,7 @@ MUTANTS = [
     Mutant(
         "a group has no end",
         "aiserv/grouping.py",
-        "while self._waiting and len(group) < self._most_items:",
+        "while self._waiting and len(group) < MOST_ITEMS:",
         "while self._waiting:",
         "tests/test_grouping.py::test_a_group_is_bounded_in_number_and_in_characters",
     ),
