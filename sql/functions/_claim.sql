@@ -13,6 +13,8 @@ declare
     open_profiles text[];
     open_kinds    text[];
     capacity      bigint;
+    moment        timestamptz := clock_timestamp();
+    due           boolean;
     limited       boolean;
     troubled      boolean;
     services      aiserv._service[];
@@ -26,7 +28,6 @@ declare
     pages         bigint := 0;
 begin
     asked := aiserv._queues(_claim.task_types, _claim.model_profiles, claimer.queues);
-    perform aiserv._promote(asked.profiles, asked.kinds);
     -- Whoever gives a queue its first settings waits for the claims that did not see them, and claims for who is giving some.
     -- Which locks these are depends on nothing but what the claimer asked for: a second look in the same transaction must not
     -- take others, out of order.
@@ -39,12 +40,26 @@ begin
     open_profiles := asked.profiles;
     open_kinds := asked.kinds;
 
-    -- A queue without settings pays nothing for those that others have. The rows, too, are those of what was asked for.
-    limited := exists (
-        select
-        from aiserv.queue_setting as setting
-        where coalesce(cardinality(_claim.model_profiles), 0) = 0 or setting.model_profile = any(_claim.model_profiles)
-    );
+    -- Nearly always neither is so, and this is all that it costs. A queue without settings pays nothing for those that others
+    -- have. The rows, too, are those of what was asked for.
+    select
+        exists (
+            select
+            from unnest(asked.profiles, asked.kinds) as queue(model_profile, task_type)
+            join aiserv.scheduled as scheduled
+                on scheduled.model_profile = queue.model_profile
+                and scheduled.task_type = queue.task_type
+                and scheduled.run_at <= moment
+        ),
+        exists (
+            select
+            from aiserv.queue_setting as setting
+            where coalesce(cardinality(_claim.model_profiles), 0) = 0 or setting.model_profile = any(_claim.model_profiles)
+        )
+    into due, limited;
+    if due then
+        perform aiserv._promote(asked.profiles, asked.kinds);
+    end if;
     if limited then
         perform aiserv._lock_limits(_claim.model_profiles);
     end if;

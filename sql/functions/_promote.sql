@@ -9,18 +9,6 @@ as $$
 declare
     moment timestamptz := clock_timestamp();
 begin
-    -- The usual case: one look into the index, and no trigger fires for nothing.
-    if not exists (
-        select
-        from unnest(_promote.model_profiles, _promote.task_types) as queue(model_profile, task_type)
-        join aiserv.scheduled as scheduled
-            on scheduled.model_profile = queue.model_profile
-            and scheduled.task_type = queue.task_type
-            and scheduled.run_at <= moment
-    ) then
-        return;
-    end if;
-
     with due as (
         select spot.*
         from unnest(_promote.model_profiles, _promote.task_types) as queue(model_profile, task_type)

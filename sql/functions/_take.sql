@@ -16,9 +16,10 @@ language plpgsql
 set search_path = pg_temp
 as $$
 declare
-    lanes  aiserv._lane[];
-    held   record;
-    fit    bigint;
+    lanes aiserv._lane[];
+    held  record;
+    size  integer;
+    fit   integer := 0;
 begin
     lanes := aiserv._level(_take.model_profiles, _take.task_types, _take.level, claimer.owner_service, _take.cursor);
     _take.pages := aiserv._ready_pages();
@@ -33,12 +34,12 @@ begin
     _take.is_last := held.is_last;
 
     -- Those with less than max_bytes before them.
-    select coalesce(max(item.number), 0), coalesce(max(item.bytes_so_far), 0) into fit, _take.bytes
-    from (
-        select size.number, size.bytes, sum(size.bytes) over (order by size.number) as bytes_so_far
-        from unnest(held.sizes) with ordinality as size(bytes, number)
-    ) as item
-    where item.bytes_so_far - item.bytes < _take.max_bytes;
+    _take.bytes := 0;
+    foreach size in array coalesce(held.sizes, '{}') loop
+        exit when _take.bytes >= _take.max_bytes;
+        fit := fit + 1;
+        _take.bytes := _take.bytes + size;
+    end loop;
     _take.job_ids := coalesce(held.job_ids[:fit], '{}');
     if fit > 0 then
         perform aiserv._lease(held.places[:fit], claimer);
