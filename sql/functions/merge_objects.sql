@@ -25,11 +25,11 @@ begin
         );
     end if;
     -- Nothing is replaced: the members of both stand one after the other, and no value is read.
-    return case
+    return (case
         when inherited ~ '^{\s*}$' then own
         when own ~ '^{\s*}$' then inherited
         else concat(left(inherited, -1), ',', substr(own, 2))
-    end;
+    end)::json;
 end;
 $$;
 
