@@ -34,7 +34,7 @@ async def examine(settings: Settings) -> list[Finding]:
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as http:
         if unreachable:
-            advice = "Start PostgreSQL, or mend address, user or password in DATABASE_URL."
+            advice = "Start PostgreSQL, or mend address, database, user or password in DATABASE_URL."
             findings.append(Finding("connection", "problem", unreachable, advice))
             return [*findings, *await _ai(settings, http, None)]
         caps = Caps(settings.server.max_pending, settings.server.max_pending_per_owner)
@@ -140,7 +140,8 @@ async def _ai(settings: Settings, http: aiohttp.ClientSession, database: Databas
     if infra["configured"]:
         advice = None if infra["available"] else "Look at the sidecar on the AI server, INFRA_STATUS_URL and its token."
         status = "ok" if infra["available"] else "warning"
-        findings.append(Finding("sidecar", status, infra["error"] or "answers", advice))
+        said = (infra["error"] or "answers").removeprefix("the sidecar: ")
+        findings.append(Finding("sidecar", status, said, advice))
     return findings
 
 

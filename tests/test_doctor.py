@@ -186,7 +186,7 @@ async def test_a_provider_without_the_model_is_a_warning(conninfo: str, patient:
 async def test_a_sidecar_that_does_not_answer_is_a_warning(conninfo: str) -> None:
     finding = await found(conninfo, "sidecar", INFRA_STATUS_URL=NOBODY)
 
-    assert (finding.status, finding.detail) == ("warning", "the sidecar: connection refused")
+    assert (finding.status, finding.detail) == ("warning", "connection refused")
 
 
 @pytest.mark.parametrize(("variables", "status"), [({}, "warning"), ({"AI_SERVICE_TOKEN": "planted"}, "ok")])

@@ -29,9 +29,12 @@ begin
             case when count(*) = 0 then 'nobody may do more than is meant' else string_agg(
                 format('%s on %s to %s', lower(given.privilege_type), given.object, coalesce(grantee.rolname, 'public')), ', ' order by given.object
             ) end,
-            'Revoke them, or run sql/grants.sql: nobody but the owner may write tables, and public may do nothing.'
+            string_agg(
+                format('revoke %s on %s from %s;', lower(given.privilege_type), given.object, coalesce(quote_ident(grantee.rolname), 'public')),
+                ' ' order by given.object
+            ) || ' Nobody but the owner may write tables, and public may do nothing.'
         from (
-            select format('aiserv.%I', routine.proname), acl.grantee, acl.privilege_type
+            select format('function aiserv.%I', routine.proname), acl.grantee, acl.privilege_type
             from pg_catalog.pg_proc as routine
             cross join lateral pg_catalog.aclexplode(coalesce(routine.proacl, pg_catalog.acldefault('f', routine.proowner))) as acl
             where routine.pronamespace = 'aiserv'::pg_catalog.regnamespace
@@ -53,18 +56,20 @@ begin
         select
             'switched_off', count(*) > 0, 'problem',
             coalesce(string_agg(broken.what, ', ' order by broken.what), 'all triggers fire, all indexes are valid'),
-            'alter table … enable trigger; reindex. Until then nothing guards the state of jobs, or claims are slow.'
+            string_agg(broken.mend || ';', ' ' order by broken.what) || ' Until then nothing guards the state of jobs, or claims are slow.'
         from (
-            select format('trigger %s on aiserv.%I', guard.tgname, relation.relname)
+            select
+                format('trigger %s on aiserv.%I', guard.tgname, relation.relname),
+                format('alter table aiserv.%I enable trigger %I', relation.relname, guard.tgname)
             from pg_catalog.pg_trigger as guard
             join pg_catalog.pg_class as relation on relation.oid = guard.tgrelid
             where relation.relnamespace = 'aiserv'::pg_catalog.regnamespace and guard.tgenabled not in ('O', 'A')
             union all
-            select format('index aiserv.%I', relation.relname)
+            select format('index aiserv.%I', relation.relname), format('reindex index concurrently aiserv.%I', relation.relname)
             from pg_catalog.pg_index as index
             join pg_catalog.pg_class as relation on relation.oid = index.indexrelid
             where relation.relnamespace = 'aiserv'::pg_catalog.regnamespace and not index.indisvalid
-        ) as broken(what)
+        ) as broken(what, mend)
     ) as seen(topic, wrong, severity, detail, advice);
 end;
 $$;

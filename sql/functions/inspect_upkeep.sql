@@ -20,7 +20,7 @@ begin
                 when pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'usage') then 'none is old'
                 else 'none of this role is old; those of others are hidden from it: grant pg_read_all_stats to see them'
             end,
-            'End them (pg_terminate_backend): dead rows stay for as long as one is open, and claims get slower.'
+            'End them (select pg_terminate_backend(pid)): dead rows stay for as long as one is open, and claims get slower.'
         from (
             select
                 count(*), date_trunc('second', min(activity.xact_start)),

@@ -25,6 +25,13 @@ $$
 NOTIFY = "select count(pg_notify('x', number || repeat('x', 7800))) from generate_series(1, 11000) as number"
 
 
+def follow(db: Db, topic: str) -> None:
+    """Do what is advised: the statements before the sentence that says why."""
+    (row,) = [row for row in call(db, "check_installation") if row["topic"] == topic]
+    for statement in row["advice"].split(";")[:-1]:
+        db.execute(statement.encode())
+
+
 def finding(db: Db, topic: str, patience: str = "5 minutes") -> tuple[str, str]:
     """Status and detail of a topic, after a look at the shape of all."""
     found = call(db, "check_installation", patience=patience)
@@ -189,8 +196,11 @@ def test_a_listener_that_does_not_read_holds_the_queue(db: Db, connect: Connect)
 @pytest.mark.parametrize(
     ("given", "detail"),
     [
-        ("grant execute on function aiserv.get_job to public", "execute on aiserv.get_job to public"),
-        ("grant execute on function aiserv._fold to aiserv_service", "execute on aiserv._fold to aiserv_service"),
+        ("grant execute on function aiserv.get_job to public", "execute on function aiserv.get_job to public"),
+        (
+            "grant execute on function aiserv._fold to aiserv_service",
+            "execute on function aiserv._fold to aiserv_service",
+        ),
         ("grant update on aiserv.job to aiserv_service", "update on aiserv.job to aiserv_service"),
         ("grant select on aiserv.job to aiserv_readonly", "select on aiserv.job to aiserv_readonly"),
         ("grant select on aiserv.jobs to public", "select on aiserv.jobs to public"),
@@ -198,10 +208,12 @@ def test_a_listener_that_does_not_read_holds_the_queue(db: Db, connect: Connect)
         ("grant usage on schema aiserv to public", "usage on schema aiserv to public"),
     ],
 )
-def test_a_grant_that_is_too_much_is_named(db: Db, given: str, detail: str) -> None:
+def test_a_grant_that_is_too_much_is_named_and_taken_back_by_what_is_advised(db: Db, given: str, detail: str) -> None:
     db.execute(given.encode())
 
     assert finding(db, "grants") == ("problem", detail)
+    follow(db, "grants")
+    assert finding(db, "grants")[0] == "ok"
 
 
 def test_a_guard_that_is_off_is_named(db: Db) -> None:
@@ -213,6 +225,8 @@ def test_a_guard_that_is_off_is_named(db: Db) -> None:
     assert status == "problem"
     assert "index aiserv.job_by_owner" in detail
     assert "on aiserv.job" in detail
+    follow(db, "switched_off")
+    assert finding(db, "switched_off")[0] == "ok"
 
 
 def test_leases_that_nobody_recovers_are_counted(db: Db) -> None:
