@@ -3,7 +3,6 @@
 https://chromedevtools.github.io/devtools-protocol/
 """
 
-import base64
 import re
 import shutil
 import subprocess
@@ -83,10 +82,6 @@ class Page:
         await self.run(
             f"new Promise((done) => {{ const look = () => ({condition}) ? done() : setTimeout(look, 20); look(); }})"
         )
-
-    async def screenshot(self) -> bytes:
-        """What the screen shows, as PNG: for people."""
-        return base64.b64decode((await self.call("Page.captureScreenshot", format="png"))["data"])
 
 
 @asynccontextmanager
