@@ -19,7 +19,7 @@ JOB = {"owner_service": "telephony", "task_type": "llm_chat", "model_profile": "
 REMOTE = {**JOB, "task_type": "remote", "model_profile": "remote"}
 # For a request that no process answers because none is there.
 GIVE_UP_SECONDS = 30.0
-REST_SECONDS = 60.0
+REST_SECONDS = 180.0
 REFUSALS = {404, 409, 503}
 Caller = Callable[[], Awaitable[None]]
 
