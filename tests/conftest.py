@@ -16,9 +16,6 @@ from hypothesis import HealthCheck, settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
-from xdist.remote import Producer  # type: ignore[import-untyped]  # it ships no types
-from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # as above
-from xdist.workermanage import WorkerController  # type: ignore[import-untyped]  # as above
 
 import aiserv.database
 from aiserv import infra, probes, providers_status
@@ -35,13 +32,6 @@ settings.register_profile(
     deadline=None,
     print_blob=True,
     suppress_health_check=list(HealthCheck),
-)
-# They measure seconds that are true of a machine with a core to spare; all other tests take what they are given.
-ALONE = (
-    "tests/faults/test_killed_processes.py",  # a server that stops has accepted all that connected, if it has time
-    "tests/faults/test_networks.py",  # polled within 1.5 and 2 s, a refusal within 6 s of which its timeout takes 4
-    "tests/faults/test_postgres_restarts.py",  # /readyz refuses within 2 s of which it looks for 1.5
-    "tests/faults/test_resources.py",  # 500 callers are refused within 10 s of which they wait 8, probes answer in 2
 )
 
 
@@ -60,38 +50,9 @@ def pytest_make_parametrize_id(val: object, argname: str) -> None:
 
 @pytest.hookimpl(trylast=True)  # when all that are slow are marked so
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, to leave no process with one at the end; those that want to be alone, last."""
+    """Files with slow tests come first, to leave no process with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.nodeid.startswith(ALONE), item.path not in slow))
-
-
-class FileByFile(LoadFileScheduling):  # type: ignore[misc]  # as above
-    """Gives a process a file at a time; those that want to be alone go to the last one when the others have ended."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "alone" if nodeid.startswith(ALONE) else str(super()._split_scope(nodeid))
-
-    def _reschedule(self, node: WorkerController) -> None:
-        others = [other for other in self.nodes if other is not node]
-        if not self._only_alone_left or not others:
-            super()._reschedule(node)
-        elif not all(other.shutting_down for other in others):
-            node.shutdown()  # after what it has
-
-    def remove_node(self, node: WorkerController) -> str | None:
-        crashed: str | None = super().remove_node(node)
-        if self._only_alone_left:
-            for other in self.nodes:
-                self._reschedule(other)
-        return crashed
-
-    @property
-    def _only_alone_left(self) -> bool:
-        return list(self.workqueue) == ["alone"]
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileByFile:
-    return FileByFile(config, log)
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

@@ -148,7 +148,7 @@ async def test_a_rolling_restart_resets_no_connection(
             await load.service.start_server(turn % 2)
     measured(f"{load.resets} of {load.sent} requests reset; stopped within {slowest:.1f} s")
     # The kernel resets who connects between the last look and the close: microseconds, unless the machine stands still.
-    assert load.resets <= (0 if IS_ALONE else 1)
+    assert load.resets <= (0 if IS_ALONE else rounds(2))
 
 
 @pytest.mark.fault(
