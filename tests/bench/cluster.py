@@ -24,11 +24,9 @@ SETTINGS: Final = {
     "max_connections": "200",
     "max_wal_size": "8GB",
     "checkpoint_timeout": "30min",  # none in the middle of a figure, whoever's it is
-    "commit_siblings": "0",  # means nothing while commit_delay is 0, as PostgreSQL comes
     "log_line_prefix": "<%a> ",
 }
 FSYNCS: Final = 200
-SLOW_FLUSH_MICROSECONDS: Final = 600
 BLOCK: Final = b"\0" * 8192
 
 
@@ -53,21 +51,7 @@ class Cluster:
         finally:
             self.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
-    @contextmanager
-    def slow_flushes(self) -> Iterator[None]:
-        """As on a disk whose flush takes 0.6 ms longer: PostgreSQL waits so long before each, with all who commit."""
-        self._delay_flushes(SLOW_FLUSH_MICROSECONDS)
-        try:
-            yield
-        finally:
-            self._delay_flushes(0)
-
-    def _delay_flushes(self, microseconds: int) -> None:
-        # With commit_siblings = 0 also for who commits alone.
-        self.execute(sql.SQL("alter system set commit_delay = {}").format(sql.Literal(microseconds)))
-        self.execute(sql.SQL("select pg_reload_conf()"))
-
-    def execute(self, statement: sql.SQL | sql.Composed) -> None:
+    def execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(statement)
 

@@ -60,14 +60,11 @@ def open_http(bench: Bench, needed: frozenset[str]) -> Iterator[Mapping[str, Mea
 
             return emptied(measured)
 
-        measures = {
+        yield {
             "batch": post("batch", served, CREATE_BATCH, BATCH_CONNECTIONS, BATCH),
             "unnest": emptied(lambda: {"unnest": raw.insert(connection, BATCH, bench.sizes.seconds)}),
             "single": post("single", served, CREATE, SINGLE_CONNECTIONS, 1),
             **{name: post(name, child, CREATE, SINGLE_CONNECTIONS, 1) for name, child in bare.items()},
-        }
-        yield measures | {
-            f"slow_{name}": slowly(bench, measures[name]) for name in ("single", "insert") if name in measures
         }
 
 
@@ -98,17 +95,7 @@ def open_python(bench: Bench, _needed: frozenset[str]) -> Iterator[Mapping[str, 
             install(url)
             child = stack.enter_context(subject(bench, name, url, "create"))
             measures[name] = partial(_create, bench, None, name, child)
-        yield measures | {f"slow_{name}": slowly(bench, measure) for name, measure in measures.items()}
-
-
-def slowly(bench: Bench, measure: Measure) -> Measure:
-    """The same where a flush takes longer; its figures have names that begin with `slow_`."""
-
-    def measured() -> Figures:
-        with bench.cluster.slow_flushes():
-            return {f"slow_{name}": figure for name, figure in measure().items()}
-
-    return measured
+        yield measures
 
 
 def _create(bench: Bench, connection: psycopg.Connection | None, name: str, child: Child) -> Figures:
@@ -131,7 +118,6 @@ def best_of(names: Sequence[str]) -> Callable[[Figures], float]:
 
 
 BEST_PEER: Final = best_of([f"create_{name}" for name in PEERS])
-BEST_SLOW_PEER: Final = best_of([f"slow_create_{name}" for name in PEERS])
 
 HTTP: Final = Scenario(
     [
@@ -147,10 +133,6 @@ HTTP: Final = Scenario(
             2, "HTTP single create, 64 connections / one insert a request",
             2, 2.6, ("single", "insert"), lambda run: run["single"] / run["insert"],
         ),
-        Goal(
-            2, "the same on a disk that takes 0.6 ms longer for a flush",
-            2, 2.6, ("slow_single", "slow_insert"), lambda run: run["slow_single"] / run["slow_insert"],
-        ),
     ],
     open_http,
 )  # fmt: skip
@@ -160,12 +142,7 @@ PYTHON: Final = Scenario(
         Goal(
             3, "create from Python, 16 in flight / the best of PgQueuer, Procrastinate and pgmq",
             3, 4, ("python", *PEERS), lambda run: run["create_python"] / BEST_PEER(run),
-        ),
-        Goal(
-            3, "the same on a disk that takes 0.6 ms longer for a flush",
-            3, 4, ("slow_python", *(f"slow_{name}" for name in PEERS)),
-            lambda run: run["slow_create_python"] / BEST_SLOW_PEER(run),
-        ),
+        )
     ],
     open_python,
 )  # fmt: skip
