@@ -3,8 +3,10 @@
 https://chromedevtools.github.io/devtools-protocol/
 """
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -92,7 +94,10 @@ async def browsing(folder: Path) -> AsyncIterator[Page]:
         *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
         *("--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"),
     ]
-    async with await anyio.open_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as browser:
+    # Debian's command is a shell script that starts the browser: only as a group do both end.
+    async with await anyio.open_process(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    ) as browser:
         try:
             address = await _listening(browser)
             async with ClientSession(address) as session:
@@ -101,7 +106,7 @@ async def browsing(folder: Path) -> AsyncIterator[Page]:
                 async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                     yield Page(socket)
         finally:
-            browser.kill()
+            os.killpg(browser.pid, signal.SIGKILL)
 
 
 async def _listening(browser: Process) -> str:

@@ -4,11 +4,13 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
 from tests.browser import Page, browsing
+from tests.waiting import until
 
 DOCUMENT = json.loads((Path(__file__).parents[2] / "openapi.json").read_text(encoding="utf-8"))
 OPERATIONS = {each["operationId"]: path for path, methods in DOCUMENT["paths"].items() for each in methods.values()}
@@ -21,6 +23,18 @@ LOADED = "document.querySelectorAll('main details').length > 0 && document.ready
 async def page(tmp_path: Path) -> AsyncIterator[Page]:
     async with browsing(tmp_path) as page:
         yield page
+
+
+async def test_nothing_is_left_of_a_browser(tmp_path: Path) -> None:
+    def processes() -> list[str]:
+        command_lines = (" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+        return [line for line in command_lines if str(tmp_path) in line]
+
+    async with browsing(tmp_path):
+        while_open = processes()
+
+    await until(lambda: processes() == [])
+    assert while_open
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
