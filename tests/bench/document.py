@@ -71,6 +71,7 @@ def write(results: Results, path: Path, pictures: Path) -> None:
         "notes": "\n".join(f"- {note}" for note in (*results.notes, *_left_out(results))) or "- Nothing was left out.",
         "runs": str(max((len(result.values) for result in results.results), default=0)),
         "minutes": f"{results.seconds / 60:.0f}",
+        "stolen": f"{max(results.stolen, default=0):.0%}",
         **{
             f"{name}_picture": f"![{title}]({relative}/{name}.svg)" if name in drawn else "(not measured)"
             for name, title in names.items()

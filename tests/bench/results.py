@@ -67,6 +67,8 @@ class Results:
     figures: dict[str, list[float]] = field(default_factory=dict)
     charts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    # The part of the cores' time that the host kept back, for each run that counts.
+    stolen: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, goals: Sequence[Goal], runs: Sequence[Figures]) -> None:
@@ -84,6 +86,7 @@ class Results:
             "figures": self.figures,
             "charts": self.charts,
             "notes": self.notes,
+            "stolen": self.stolen,
             "seconds": round(self.seconds),
         }
 

@@ -4,16 +4,21 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
+from tests.bench.__main__ import AGAIN_AT_MOST
+from tests.bench.__main__ import measure as take
+from tests.bench.cluster import Cluster
 from tests.bench.document import DRAINS
 from tests.bench.pictures import Axis, bars, lines
-from tests.bench.results import Result, shown
-from tests.bench.scenario import Goal
+from tests.bench.results import Result, Results, shown
+from tests.bench.scenario import SIZES, Bench, Figures, Goal, Scenario
 from tests.processes import ENVIRON, ROOT
 from tests.waiting import until
 
@@ -92,6 +97,41 @@ def test_a_goal_is_reached_by_the_median_of_its_values(less_is_better: bool, rea
 
     assert (Result(goal, [1, 9, 5]).reached, Result(goal, [1, 0, 9]).reached) == reached
     assert Result(goal, []).reached is None
+
+
+class Times(NamedTuple):
+    """Of cores, in seconds, as psutil gives them."""
+
+    user: float
+    steal: float
+
+
+@pytest.mark.parametrize(
+    ("steals", "repeated", "counted"),
+    [([0, 9, 0], 1, [0, 0]), ([9] * (2 + AGAIN_AT_MOST), AGAIN_AT_MOST, [0.9, 0.9])],
+    ids=["until it is whole", "not for ever"],
+)
+def test_a_run_for_which_cores_were_kept_back_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, steals: list[int], repeated: int, counted: list[float]
+) -> None:
+    so_far = [Times(0, 0)]
+    measured: list[int] = []
+
+    def measure() -> Figures:
+        steal = steals[len(measured)]
+        measured.append(steal)
+        so_far.append(Times(so_far[-1].user + 10 - steal, so_far[-1].steal + steal))
+        return {"this": len(measured)}
+
+    monkeypatch.setattr(psutil, "cpu_times", lambda: so_far[-1])
+    goal = Goal(1, "this", 1, 1, ("this",), lambda run: run["this"])
+    results = Results("tiny", {})
+
+    bench = Bench(Cluster("", tmp_path), replace(SIZES["tiny"], runs=2), tmp_path)
+    take(bench, Scenario([goal], lambda *_: nullcontext({"this": measure})), [1], results)
+
+    assert results.stolen == pytest.approx(counted)
+    assert len(measured) == len(results.results[0].values) + repeated
 
 
 def test_pictures_say_what_they_show_and_keep_to_their_frame() -> None:
