@@ -39,9 +39,11 @@ SQLSTATES: Final = {
     "JQ429": "queue_full",
 }
 
+# The SQLSTATE of a statement that has waited long enough for a lock of another transaction.
+LOCK_NOT_AVAILABLE: Final = "55P03"
 # The database's bad day, by the first characters of the SQLSTATE: connection lost, out of resources,
 # shutting down or read-only after a failover, timeouts, deadlocks, serialization failures.
-UNAVAILABLE: Final = ("08", "53", "57", "25006", "40", "55P03")
+UNAVAILABLE: Final = ("08", "53", "57", "25006", "40", LOCK_NOT_AVAILABLE)
 RETRY_AFTER_SECONDS: Final = 1
 # How our functions say what is wrong with an argument: jobs[3].task_type: must not be empty.
 _COMPLAINT: Final = re.compile(r"(?:jobs\[(?P<index>\d+)\]\.?)?(?P<field>\w*(?:\[\d+\])?): (?P<message>.*)", re.DOTALL)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import anyio
 
 from aiserv.database import Database, DatabaseError
-from aiserv.wake import Pause, TokenBucket, Wake
+from aiserv.wake import Pause, TokenBucket, Wake, became_due
 
 logger = logging.getLogger(__name__)
 
@@ -41,5 +41,5 @@ class Sweeper:
             return 1.0
         took = time.monotonic() - begin
         # Due since it began: it has done a full piece, and there is more.
-        self._looks.looked(found=due_in is not None and -took < due_in <= 0)
+        self._looks.looked(found=became_due(due_in, took))
         return self._pause(due_in, took)

@@ -39,6 +39,11 @@ LOOK_SECONDS: Final = 30.0
 SHORTEST_SECONDS: Final = 0.001
 
 
+def became_due(due_in: float | None, took: float) -> bool:
+    """Whether it became due only during the look, which took so many seconds."""
+    return due_in is not None and -took < due_in <= 0
+
+
 class Pause:
     """How long to sleep between two looks, given in how many seconds the next thing is due."""
 
@@ -51,7 +56,7 @@ class Pause:
         Overdue is what somebody else's transaction holds, such as a lease that has run out. What became due only during
         the look, which took so many seconds, is more of the same work: half the time at most is spent on it.
         """
-        if due_in is not None and -took < due_in <= 0:
+        if became_due(due_in, took):
             return took
         if due_in is None or due_in > 0:
             self._shortest = SHORTEST_SECONDS

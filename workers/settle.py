@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from aiserv.database import Database, DatabaseError
 from aiserv.models import Job, Settlement, duration_text
+from aiserv.problems import LOCK_NOT_AVAILABLE
 from aiserv.wake import Wake
 from workers.executors import Outcome
 from workers.failures import Failure, clean_json
@@ -27,7 +28,6 @@ MAX_RESULT: Final = 16 * 1024 * 1024
 # Refusals that speak of the settlement itself, by the first characters of the SQLSTATE: ours, data exceptions,
 # constraints, exceptions of somebody's trigger, values too large. All else is PostgreSQL's bad day, and will pass.
 FINAL: Final = ("J", "22", "23", "P0", "54")
-LOCKED: Final = "55P03"
 
 
 def completion(job: Job, outcome: Outcome) -> str:
@@ -129,7 +129,7 @@ class Settler:
                     # The others may fare better: somebody may hold this job for long.
                     self._waiting.extend(group)
                 self._largest = max(len(group) // 2, 1)
-                if not is_final and not (state == LOCKED and len(group) > 1):
+                if not is_final and not (state == LOCK_NOT_AVAILABLE and len(group) > 1):
                     logger.warning("%s settlements wait for PostgreSQL: %s", len(group), said)
                     await anyio.sleep(RETRY_SECONDS)
                 return

@@ -44,7 +44,6 @@ class BulkQueries(Queries):
         )
         given: dict[str, Any] = {**chosen.parameters(), "created_before": until, "after": None}
         left = chosen.limit
-        left = chosen.limit
         while left is None or left > 0:
             pieces = await self._pieces({**given, "most": FOUND if left is None else min(left, FOUND)})
             if not pieces:

@@ -6,7 +6,7 @@ from typing import Final, LiteralString, NamedTuple
 from uuid import UUID
 
 from aiserv.filters import Filter, ListJobs
-from aiserv.problems import Problem, refusal
+from aiserv.problems import LOCK_NOT_AVAILABLE, Problem, refusal
 from aiserv.queries.base import PATIENCE, BatchedJob, JobJson, Queries, ShownJob
 
 
@@ -68,8 +68,6 @@ cross join lateral (
     join unnest(%(times)s::text[]) with ordinality as times(text, ordinality) on times.ordinality = item.ordinality
 ) as timed
 """
-# The SQLSTATE of a job whose idempotency key another transaction holds.
-BUSY: Final = "55P03"
 
 
 def _sent(body: str, times: list[str | None] | None) -> LiteralString:
@@ -102,7 +100,11 @@ class JobQueries(Queries):
             {"jobs": f"[{','.join(jobs)}]", "patience": patience},
         )
         return [
-            None if code == BUSY else refusal(code, message) if code else CreatedJob(ShownJob(*shown), new)
+            None
+            if code == LOCK_NOT_AVAILABLE
+            else refusal(code, message)
+            if code
+            else CreatedJob(ShownJob(*shown), new)
             for code, message, new, *shown in rows
         ]
 
