@@ -71,7 +71,7 @@ MUTANTS = [
         "aiserv/api/process.py",
         "            probe_database,\n",
         "            database,\n",
-        "tests/api/test_errors.py::test_readiness_waits_for_no_connection_of_the_requests",
+        "tests/api/test_unavailable.py::test_readiness_waits_for_no_connection_of_the_requests",
     ),
     Mutant(
         "one bad settlement fails its neighbours",
