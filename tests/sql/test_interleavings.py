@@ -1,10 +1,12 @@
 """All pairs of transitions, their steps in every order on two connections: all ends as if one came after the other.
 
 A step is a call or a commit; while a call waits for a lock, the other transaction goes on. Whoever skips what is locked
-(claim, recover, sweep, prune) may also leave a job alone, as if it had not looked at it.
+(claim, recover, sweep, prune, delete, heartbeats of many) may also leave a job alone, as if it had not looked at it.
 """
 
+import json
 from collections.abc import Iterator
+from itertools import product
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,16 +19,24 @@ from tests.sql.calls import PATIENCE, Connect, Db, call, claim, create, in_backg
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-SKIPS = {"claim", "recover", "sweep", "prune"}
+# What they say of a job that they leave alone: heartbeats of many name those that are held.
+SKIPS = {
+    "claim": None, "recover": None, "sweep": None, "prune": None, "delete": None, "heartbeats": ("running", 1)
+}  # fmt: skip
 # Who may keep a transaction open at a higher level, and be told to run it again: services and operators.
 REPEATABLE = ["create", "create again", "claim", "complete", "settle", "cancel", "retry", "cancel_jobs"]
 ANY_TIME = "1 microsecond"
 # What no transition touches.
 OF_THE_INSTALLATION = {"installed", "shape"}
+# They change something, and no job or queue.
+NO_TRANSITION = {"check_job_version", "check_queue_version", "new_id", "next_wake", "seconds_until", "touch_worker"}
+ORDERS = [(0, 1), (1, 0)]
+# Of those whose rows are not jobs.
+JOB_IN = {"create_each": "(create_each.created).*", "settle_each": "(settle_each.settled).status, settle_each.code"}
 
 
 class Outcome(NamedTuple):
-    """What a job is in the end, and what each of the two calls said of it."""
+    """What a job, or the queue of all, is in the end, and what each of the two calls said of it."""
 
     shown: Any
     first: Any
@@ -46,7 +56,6 @@ class World:
             create(db, owner_ref=label, priority=priority, idempotency_key=label)
         claim(db, 4, lease="1 hour")
         self.ids = {row["owner_ref"]: row["id"] for row in call(db, "list_jobs")}
-        self.labels = {job_id: label for label, job_id in self.ids.items()}
         call(db, "complete_job", job_id=self.ids["C"], result="0")
         call(db, "fail_job", job_id=self.ids["D"], category="timeout", message="")
         let_lease_run_out(db, self.ids["A"])
@@ -55,7 +64,7 @@ class World:
         db.execute("create schema kept")
         for table in self.tables:
             db.execute(f"create table kept.{table} as table aiserv.{table}".encode())
-        self.restore = (
+        self.restoring = (
             "begin; set local session_replication_role = replica; "  # so that no trigger fires
             + "; ".join(
                 f"delete from aiserv.{table}; insert into aiserv.{table} table kept.{table}" for table in self.tables
@@ -63,35 +72,50 @@ class World:
             + "; commit"
         ).encode()
 
+    def restore(self, verbs: tuple[str, str]) -> None:
+        """What there was at first; and where a pause is ended, a pause."""
+        self.db.execute(self.restoring)
+        if "resume" in verbs:
+            call(self.db, "pause_queue", model_profile="qwen")
+
     def call(self, number: int, verb: str) -> Any:  # noqa: ANN401  # rows, or a code
         """What the call says of each job, by label; the SQLSTATE where it refuses."""
         function, arguments = self.verb(verb, number)
         try:
-            rows = call(self.sessions[number], function, **arguments)
+            rows = call(self.sessions[number], function, JOB_IN.get(function, "*"), **arguments)
         except psycopg.Error as refused:
             return refused.sqlstate
-        if verb == "settle":
-            return {self.labels[row["id"]]: (row["status"], row["code"]) for row in rows}
+        if verb in {"settle", "settle_each"}:
+            return {label: (row["status"], row["code"]) for label, row in zip("EA", rows, strict=True)}
         return {row["owner_ref"]: (row["status"], row["attempt"]) for row in rows if "owner_ref" in row}
 
     def verb(self, verb: str, number: int) -> tuple[str, dict[str, Any]]:
         held = {"job_id": self.ids["A"], "attempt": 1}
         failure = {"category": "timeout", "message": "late"}
-        new = {"owner_service": "telephony", "task_type": "chat", "model_profile": "qwen"}
+        queue = {"model_profile": "qwen"}
+        kind = {"owner_service": "telephony", "task_type": "chat"} | queue
+        new = kind | {"owner_ref": "N", "idempotency_key": "N"}
+        known = kind | {"owner_ref": "C", "idempotency_key": "C", "priority": 7}
+        batch = {"jobs": json.dumps([known, new])}
         settlements = (
             f'[{{"id": "{self.ids["E"]}", "attempt": 1, "category": "busy", "message": "", "retryable": true,'
             f' "retry_after": "1 hour"}}, {{"id": "{self.ids["A"]}", "attempt": 1, "result": {number}}}]'
         )
         verbs: dict[str, tuple[str, dict[str, Any]]] = {
-            "create": ("create_job", new | {"owner_ref": "N", "idempotency_key": "N"}),
-            "create again": ("create_job", new | {"owner_ref": "C", "idempotency_key": "C", "priority": 7}),
+            "create": ("create_job", new),
+            "create again": ("create_job", known),
+            "create_jobs": ("create_jobs", batch),
+            "create_batch": ("create_batch", batch | {"idempotency_key": "batch"}),
+            "create_each": ("create_each", batch | {"patience": "1 hour"}),
             "claim": ("claim_jobs", {"worker_id": f"session {number}", "max_jobs": 9}),
             "heartbeat": ("heartbeat_job", held | {"progress": f"{number}"}),
+            "heartbeats": ("heartbeat_jobs", {"job_ids": [self.ids["E"], self.ids["A"]], "attempts": [1, 1]}),
             "complete": ("complete_job", held | {"result": f"{number}"}),
             "fail": ("fail_job", held | failure),
             "fail, retryable": ("fail_job", held | failure | {"retryable": True, "retry_after": "1 hour"}),
             "release": ("release_job", held),
             "settle": ("settle_jobs", {"settlements": settlements}),
+            "settle_each": ("settle_each", {"settlements": settlements, "patience": "1 hour"}),
             "recover": ("recover_jobs", {}),
             "sweep": ("sweep", {"retention": ANY_TIME}),
             "cancel": ("cancel_job", {"job_id": self.ids["A"]}),
@@ -100,12 +124,16 @@ class World:
             "cancel_jobs": ("cancel_jobs", {"match_all": True}),
             "retry_jobs": ("retry_jobs", {"match_all": True}),
             "prune": ("prune_jobs", {"retention": ANY_TIME}),
-            "pause": ("pause_queue", {"model_profile": "qwen"}),
+            "delete": ("delete_jobs", queue),
+            "pause": ("pause_queue", queue),
+            "resume": ("resume_queue", queue),
+            "set_queue": ("set_queue", queue | {"max_running": 2}),
+            "report": ("report_provider", {"provider": "qwen", "retry_after": "1 hour"} | failure),
         }
         return verbs[verb]
 
     def outcomes(self, first: Any = None, second: Any = None) -> Outcomes:  # noqa: ANN401  # what `call` returned
-        """Of each job."""
+        """Of each job, and of the queue."""
         assert broken(self.db) == []
         rows = self.db.execute(
             """
@@ -124,39 +152,49 @@ class World:
         ).fetchall()
         assert len({row["owner_ref"] for row in rows}) == len(rows), "a key made two jobs"
         shown = {row["owner_ref"]: row for row in rows}
+        (shown["queue"],) = self.db.execute(
+            """
+            select
+                (select (setting.paused, setting.max_running)::text from aiserv.queue_setting as setting) as setting,
+                (select provider.pauses from aiserv.provider as provider) as pauses
+            """
+        ).fetchall()
 
         def said(answer: Any, label: str) -> Any:  # noqa: ANN401  # as above
             return answer.get(label) if isinstance(answer, dict) else answer
 
-        return {label: Outcome(shown.get(label), said(first, label), said(second, label)) for label in [*self.ids, "N"]}
+        return {
+            label: Outcome(shown.get(label), said(first, label), said(second, label))
+            for label in [*self.ids, "N", "queue"]
+        }
 
     def serially(self, order: list[int], verbs: tuple[str, str]) -> Outcomes:
-        self.db.execute(self.restore)
+        self.restore(verbs)
         answers = {number: self.call(number, verbs[number]) for number in order}
         return self.outcomes(answers.get(0), answers.get(1))
 
-    def interleaved(self, verbs: tuple[str, str], ends: tuple[int, int]) -> Outcomes | None:
-        """Both calls, then the commits in this order; None when the second call waits, so that this order cannot be."""
-        self.db.execute(self.restore)
+    def interleaved(self, verbs: tuple[str, str], calls: tuple[int, int], ends: tuple[int, int]) -> Outcomes | None:
+        """The calls in this order, then the commits in that; None when the later call waits, so that this cannot be."""
+        self.restore(verbs)
         for session in self.sessions:
             session.execute("begin")
-        first = self.call(0, verbs[0])
-        future = in_background(lambda: self.call(1, verbs[1]))
-        waits = self.waits(future)
-        if waits and ends == (1, 0):
-            self.sessions[0].execute("rollback")
+        early, late = calls
+        said = {early: self.call(early, verbs[early])}
+        future = in_background(lambda: self.call(late, verbs[late]))
+        if self.waits(future, late) and ends[0] == late:
+            self.sessions[early].execute("rollback")
             future.result(PATIENCE)
-            self.sessions[1].execute("rollback")
+            self.sessions[late].execute("rollback")
             return None
         for number in ends:
-            if number == 1:
-                future.result(PATIENCE)
+            if number == late:
+                said[late] = future.result(PATIENCE)
             self.sessions[number].execute("commit")
-        return self.outcomes(first, future.result(PATIENCE))
+        return self.outcomes(said[0], said[1])
 
     def with_old_snapshot(self, verbs: tuple[str, str]) -> Outcomes:
         """The first commits between the snapshot and the call of the second."""
-        self.db.execute(self.restore)
+        self.restore(verbs)
         self.sessions[1].execute("begin isolation level repeatable read")
         self.sessions[1].execute("select from aiserv.job")
         first = self.call(0, verbs[0])
@@ -164,10 +202,10 @@ class World:
         self.sessions[1].execute("commit")
         return self.outcomes(first, second)
 
-    def waits(self, future: "Future[Any]") -> bool:
-        """Whether the second session waits for a lock instead of coming to an end."""
+    def waits(self, future: "Future[Any]", number: int) -> bool:
+        """Whether the session waits for a lock instead of coming to an end."""
         deadline = monotonic() + PATIENCE
-        pid = self.sessions[1].info.backend_pid
+        pid = self.sessions[number].info.backend_pid
         while not future.done():
             (row,) = self.db.execute("select pg_blocking_pids(%s) <> '{}' as blocked", [pid]).fetchall()
             if row["blocked"]:
@@ -177,8 +215,9 @@ class World:
 
 
 VERBS = [
-    "create", "create again", "claim", "heartbeat", "complete", "fail", "fail, retryable", "release", "settle",
-    "recover", "sweep", "cancel", "retry", "retry failed", "cancel_jobs", "retry_jobs", "prune", "pause",
+    "create", "create again", "create_jobs", "create_batch", "create_each", "claim", "heartbeat", "heartbeats",
+    "complete", "fail", "fail, retryable", "release", "settle", "settle_each", "recover", "sweep", "cancel", "retry",
+    "retry failed", "cancel_jobs", "retry_jobs", "prune", "delete", "pause", "resume", "set_queue", "report",
 ]  # fmt: skip
 
 
@@ -194,11 +233,13 @@ def wrong(verbs: tuple[str, str], seen: Outcomes | None, legal: list[Outcomes]) 
 
 
 def legal_outcomes(world: World, verbs: tuple[str, str]) -> list[Outcomes]:
-    legal = [world.serially([0, 1], verbs), world.serially([1, 0], verbs)]
+    legal = [world.serially(list(order), verbs) for order in ORDERS]
     if verbs[1] in SKIPS:
-        legal.append({job: seen._replace(second=None) for job, seen in world.serially([0], verbs).items()})
+        alone = world.serially([0], verbs)
+        legal.append({job: seen._replace(second=SKIPS[verbs[1]]) for job, seen in alone.items()})
     if verbs[0] in SKIPS:
-        legal.append({job: seen._replace(first=None) for job, seen in world.serially([1], verbs).items()})
+        alone = world.serially([1], verbs)
+        legal.append({job: seen._replace(first=SKIPS[verbs[0]]) for job, seen in alone.items()})
     return legal
 
 
@@ -206,11 +247,11 @@ def legal_outcomes(world: World, verbs: tuple[str, str]) -> list[Outcomes]:
 def test_two_transitions_at_once_end_as_one_after_the_other(world: World, first: str) -> None:
     mistakes: list[str] = []
 
-    for second in VERBS:
+    for second in VERBS[VERBS.index(first) :]:
         verbs = (first, second)
         legal = legal_outcomes(world, verbs)
-        for ends in ((0, 1), (1, 0)):
-            mistakes += wrong(verbs, world.interleaved(verbs, ends), legal)
+        for calls, ends in product(ORDERS, ORDERS):
+            mistakes += wrong(verbs, world.interleaved(verbs, calls, ends), legal)
 
     assert mistakes == []
 
@@ -226,3 +267,16 @@ def test_with_an_old_snapshot_a_call_is_as_right_or_is_to_be_run_again(world: Wo
         mistakes += wrong(verbs, world.with_old_snapshot(verbs), legal)
 
     assert mistakes == []
+
+
+def test_every_function_that_changes_a_job_or_queue_is_among_the_pairs(world: World) -> None:
+    rows = world.db.execute(
+        """
+        select function.proname as name
+        from pg_proc as function
+        where function.pronamespace = 'aiserv'::regnamespace and function.provolatile = 'v'
+          and function.prokind = 'f' and function.prorettype <> 'trigger'::regtype and function.proname not like '\\_%'
+        """
+    ).fetchall()
+
+    assert {world.verb(verb, 0)[0] for verb in VERBS} == {row["name"] for row in rows} - NO_TRANSITION
