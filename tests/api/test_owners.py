@@ -1,5 +1,6 @@
 """Tokens that are bound to an owner: what they see and touch."""
 
+from itertools import product
 from typing import Any
 
 import anyio
@@ -85,6 +86,55 @@ async def test_the_job_of_another_owner_is_not_there(acting: As) -> None:
         assert answer.problem["detail"].replace(foreign["id"], UNKNOWN) == absent.problem["detail"], path
 
     assert (await acting("read").get(f"jobs/{foreign['id']}")).job == before
+
+
+def about(job: dict[str, Any]) -> dict[str, JsonValue]:
+    """What each route that takes a body is asked about this job of another owner, so that it goes as far as it does."""
+    held: dict[str, JsonValue] = {"attempt": job["attempt"]}
+    return {
+        "/jobs": {**CHAT, "owner_service": "theirs", "idempotency_key": job["idempotency_key"]},
+        "/jobs/batch": {"jobs": jobs_of("a", "theirs")},
+        "/jobs/retry": {"id": [job["id"]]},
+        "/jobs/cancel": {"id": [job["id"]]},
+        "/jobs/claim": {"worker_id": "w", "limit": 9, "settle": [completion(job)]},
+        "/jobs/{job_id}/complete": {**held, "result": 1},
+        "/jobs/{job_id}/fail": {**held, "category": "x", "message": ""},
+        "/jobs/{job_id}/heartbeat": {**held, "progress": 1},
+        "/jobs/{job_id}/release": held,
+        "/jobs/{job_id}/retry": None,
+        "/jobs/{job_id}/cancel": {},
+        "/queues/{model_profile}": {"paused": True},
+        "/queues/{model_profile}/{task_type}": {"paused": True},
+    }
+
+
+# A stream, which has a test of its own.
+ENDLESS = "/api/v1/events"
+
+
+async def test_no_route_shows_or_touches_anything_of_another_owner(acting: As, db: psycopg.Connection[DictRow]) -> None:
+    """Every route of the router, so that a new one needs a request here. All that is theirs says so."""
+    words: dict[str, JsonValue] = {"owner_service": "theirs", "model_profile": "shared", "task_type": "shared"}
+    words |= {"owner_ref": "theirs", "input": {"of": "theirs"}, "metadata": {"of": "theirs"}}
+    jobs: list[JsonValue] = [{"idempotency_key": f"theirs-{number}"} for number in range(5)]
+    created = (await acting("write").post("jobs/batch", {"defaults": words, "jobs": jobs})).json
+    held = (await acting("worker").post("jobs/claim", {"worker_id": "w", "limit": 3})).json["jobs"]
+    ended, failed, running = held
+    await acting("worker").post(f"jobs/{ended['id']}/complete", {"result": "theirs"})
+    await acting("worker").post(f"jobs/{failed['id']}/fail", {"category": "theirs", "message": "theirs"})
+    await acting("worker").post(f"jobs/{running['id']}/heartbeat", {"progress": "theirs"})
+    before = db.execute("select * from aiserv.jobs order by id").fetchall()
+
+    for job, route in product([ended, failed, running], [route for route in TABLE if route.path != ENDLESS]):
+        named = {"job_id": job["id"], "batch_id": created["batch_id"], "model_profile": "shared", "task_type": "shared"}
+        path = route.path.format(**named)
+        body = None if route.method == "GET" else about(job)[route.path.removeprefix("/api/v1")]
+        answer = await acting(f"a-{route.scope}").send(route.method, path, body)
+        assert "theirs" not in answer.text, (route.method, path)
+        assert answer.status in {200, 403, 404}, (route.method, path, answer.text)
+
+    assert db.execute("select * from aiserv.jobs order by id").fetchall() == before
+    assert db.execute("select * from aiserv.queue_setting").fetchall() == []
 
 
 @pytest.mark.parametrize("owners", [["b"], ["a", "b"]])

@@ -1,6 +1,7 @@
 """Recordings are fetched from where they may be, within limits, and nowhere else."""
 
 import base64
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -9,6 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 from aiohttp import web
+from aiohttp.abc import ResolveResult
 from pydantic import JsonValue
 
 from tests.waiting import SOON
@@ -146,6 +148,35 @@ async def test_without_a_list_the_machine_itself_is_out_of_reach(url: str) -> No
 
     # Some spellings of an address are no URL to begin with.
     assert failure.category in ("audio_unavailable", "invalid_input")
+    assert asked == []
+
+
+@pytest.mark.parametrize("answers", [["127.0.0.1"], ["203.0.113.9", "127.0.0.1"], ["::ffff:127.0.0.1"], ["::1"]])
+async def test_what_a_name_means_is_judged_when_it_is_connected_to(
+    monkeypatch: pytest.MonkeyPatch, answers: list[str]
+) -> None:
+    """A name server that says what it likes, and the next time something else."""
+    asked = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        return web.Response(body=AUDIO)
+
+    async def resolve(_self: object, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        address = answers[min(len(resolved), len(answers) - 1)]
+        resolved.append(address)
+        kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return [ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=0)]
+
+    resolved: list[str] = []
+    monkeypatch.setattr("aiohttp.resolver.ThreadedResolver.resolve", resolve)
+    monkeypatch.setattr("workers.audio.sources.CONNECT_SECONDS", 0.5)
+    async with server(audio=handler) as at:
+        url = f"http://rebinds.example:{at.rpartition(':')[2]}/audio"
+        failures = [await refused(ANYWHERE, audio_url=url) for _ in answers]
+
+    assert resolved[-1] == answers[-1]
+    assert {failure.category for failure in failures} == {"audio_unavailable"}
     assert asked == []
 
 
