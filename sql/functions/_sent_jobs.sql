@@ -44,7 +44,7 @@ as $$
                 -- populate_recordset writes a string anew, with other escapes: the slice keeps the caller's text.
                 when part.input is null then coalesce(part.value -> 'input', shared.input, '{}')
                 when starts_with(part.input::text, '"') then coalesce(part.value -> 'input', shared.input)
-                when starts_with(shared.input::text, '{') and starts_with(part.input::text, '{')
+                when shared.input is not null and starts_with(shared.input::text, '{') and starts_with(part.input::text, '{')
                     and (part.value -> 'input') is not null
                     then aiserv.merge_objects(shared.input, part.input)
                 else part.input
