@@ -94,6 +94,13 @@ MUTANTS = [
         "tests/sql/test_caps.py::test_an_owner_has_room_for_its_cap",
     ),
     Mutant(
+        "the cap of an owner is one for all",
+        "sql/functions/_check_room.sql",
+        "(part.owner_service, most_per_owner)",
+        "(null, most_per_owner)",
+        "tests/sql/test_caps.py::test_an_owner_has_room_for_its_cap",
+    ),
+    Mutant(
         "what runs takes room",
         "sql/functions/_check_room.sql",
         "select lease.owner_service, -1, 0 from aiserv.lease as lease",
@@ -164,10 +171,31 @@ MUTANTS = [
         "tests/test_grouping.py::test_one_that_must_travel_alone_holds_up_nobody_and_groupings_share_the_places",
     ),
     Mutant(
+        "what must travel alone takes all connections",
+        "aiserv/api/app.py",
+        "max(1, self.database.size // 3)",
+        "self.database.size",
+        "tests/api/test_settlements.py::test_creates_and_settlements_that_wait_alone_leave_most_connections_to_others",
+    ),
+    Mutant(
+        "creates and settlements that must travel alone have a third each",
+        "aiserv/api/app.py",
+        "Settlements(self.database, places_alone)",
+        "Settlements(self.database, anyio.CapacityLimiter(places_alone.total_tokens))",
+        "tests/api/test_settlements.py::test_creates_and_settlements_that_wait_alone_leave_most_connections_to_others",
+    ),
+    Mutant(
         "a group has no end",
         "aiserv/grouping.py",
-        "while self._waiting and len(group) < MOST_ITEMS:",
-        "while self._waiting:",
+        "SHARED_ITEMS), MOST_ITEMS)",
+        "SHARED_ITEMS), len(self._waiting))",
         "tests/test_grouping.py::test_a_group_is_bounded_in_number_and_in_characters",
+    ),
+    Mutant(
+        "the first free lane takes all",
+        "aiserv/grouping.py",
+        "math.ceil(len(self._waiting) / self._free)",
+        "len(self._waiting)",
+        "tests/test_grouping.py::test_many_that_find_several_lanes_free_share_them",
     ),
 ]
