@@ -10,10 +10,10 @@ from typing import Any, Final, LiteralString, Self
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
 from aiserv.listener import KEEPALIVES, hang_up
 from aiserv.migrate import sql_files
+from aiserv.pool import CONNECTING_SECONDS, Pool
 from aiserv.problems import database_problem
 from aiserv.queries.bulk import BulkQueries
 from aiserv.queries.installation import InstallationQueries
@@ -22,8 +22,6 @@ from aiserv.queries.overview import OverviewQueries
 from aiserv.queries.transitions import TransitionQueries
 from aiserv.queries.work import WorkQueries
 
-# With the time in which a dead connection is noticed, as long as a client should wait to hear that it is no use.
-POOL_TIMEOUT_SECONDS: Final = 4
 # For a lock that another transaction holds, with a connection that others may want.
 LOCK_PATIENCE: Final = timedelta(seconds=4)
 # After statement_timeout: when PostgreSQL has not said by then that it gave up, it hangs, or what stands before it.
@@ -88,7 +86,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
     Refusals are psycopg errors with an SQLSTATE of ours (`aiserv.problems`).
     """
 
-    def __init__(self, pool: AsyncConnectionPool, patience: float) -> None:
+    def __init__(self, pool: Pool, patience: float) -> None:
         self._pool = pool
         self._patience = patience
 
@@ -109,20 +107,21 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
         A statement waits for a lock no longer than `lock_timeout`.
         Database time is bounded by the server and not by cancelling: a cancelled query costs its connection. Only when
         the answer stays away for longer still is the statement given up, and the connection with it.
-        PostgreSQL need not be up yet: calls wait for it, up to 4 seconds each.
+        PostgreSQL need not be up yet: calls wait for it, up to 4 seconds each; and 2 seconds for connections that are
+        all in use and do not come back.
         """
         session = {
             "statement_timeout": int(statement_timeout / timedelta(milliseconds=1)),
             "lock_timeout": int(lock_timeout / timedelta(milliseconds=1)),
             **(caps or Caps()).session(),
         }
-        pool = AsyncConnectionPool(
+        pool = Pool(
             conninfo,
             min_size=1,
             max_size=size,
-            timeout=POOL_TIMEOUT_SECONDS,
+            timeout=CONNECTING_SECONDS,
             # Its pauses between attempts double until then: after an outage of minutes nobody waits for minutes more.
-            reconnect_timeout=POOL_TIMEOUT_SECONDS,
+            reconnect_timeout=CONNECTING_SECONDS,
             open=False,
             name=name,
             kwargs={

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
-from psycopg_pool import PoolTimeout, TooManyRequests
+from psycopg_pool import PoolTimeout
+
+from aiserv.pool import PoolExhausted
 
 TITLES: Final = {
     "invalid_json": (400, "Invalid JSON"),
@@ -87,8 +89,9 @@ def unavailable(detail: str) -> Problem:
 
 def database_problem(error: BaseException) -> Problem | None:
     """The problem that an error of the database means to a client, or None for a bug of ours."""
-    if isinstance(error, PoolTimeout | TooManyRequests):
-        return unavailable("PostgreSQL cannot be reached, or all connections are busy")
+    if isinstance(error, PoolTimeout):
+        busy = "all connections to PostgreSQL are busy"
+        return unavailable(busy if isinstance(error, PoolExhausted) else f"PostgreSQL cannot be reached, or {busy}")
     if not isinstance(error, psycopg.Error):
         return None
     state = error.sqlstate or ""

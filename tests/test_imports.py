@@ -8,10 +8,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-SPEAK_TO_POSTGRES = {"aiserv.database", "aiserv.embedded", "aiserv.listener", "aiserv.migrate", "aiserv.problems"}
 IMPORTERS = {
-    "psycopg": SPEAK_TO_POSTGRES,
-    "psycopg_pool": SPEAK_TO_POSTGRES,
+    "psycopg": {
+        "aiserv.database",
+        "aiserv.embedded",
+        "aiserv.listener",
+        "aiserv.migrate",
+        "aiserv.pool",
+        "aiserv.problems",
+    },
+    "psycopg_pool": {"aiserv.pool", "aiserv.problems"},
     "aiohttp.web": {
         "aiserv.api",
         "aiserv.cli",
