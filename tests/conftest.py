@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 
 import aiserv.database
-from aiserv import infra, probes, providers_status
+from aiserv import infra, pool, probes, providers_status
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
 from aiserv.sidecar import containers, sampler, servers
@@ -122,7 +122,8 @@ def db(connect: Callable[..., psycopg.Connection[DictRow]]) -> psycopg.Connectio
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let PostgreSQL, model servers and the sidecar take their time: who is late in a test is the machine."""
     for module, limit in (
-        (aiserv.database, "POOL_TIMEOUT_SECONDS"),
+        (aiserv.database, "CONNECTING_SECONDS"),
+        (pool, "LOOK_SECONDS"),
         (probes, "READINESS_SECONDS"),
         (providers_status, "PROBE_SECONDS"),
         (infra, "TIMEOUT_SECONDS"),

@@ -22,7 +22,7 @@ async def test_without_a_database_the_service_is_unavailable_and_says_when_to_co
     conninfo: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(database, "POOL_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(database, "CONNECTING_SECONDS", 0.5)
     api = Api(session, start().port)
     name = db.info.dbname
     allow = sql.SQL("alter database {} allow_connections {}")
