@@ -10,13 +10,12 @@ from types import SimpleNamespace
 import anyio
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
-from aiohttp import web
 from pydantic import JsonValue
 
 from aiserv.models import Job
 from tests.processes import children
-from tests.providers import USAGE, Answer, content, fake_provider
-from tests.waiting import SOON, until
+from tests.providers import USAGE, content, fake_provider
+from tests.waiting import until
 from tests.workers.chats import chat_job, chat_with_provider, failure_of, result_of
 from workers.executors import json_schema, json_schema_checker
 from workers.executors.json_schema import SchemaChecks
@@ -32,11 +31,6 @@ LINES: JsonValue = {
 # Backtracks for longer than anybody waits.
 BOMB: JsonValue = {"pattern": "^(a+)+$"}
 BOMBED = json.dumps("a" * 60 + "!")
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_schema, "CHECK_SECONDS", SOON)
 
 
 def asking_for(schema: JsonValue) -> Job:
@@ -129,32 +123,72 @@ async def test_a_schema_may_refer_to_those_of_json_schema_itself() -> None:
     assert "$.a.type" in failure.message
 
 
-async def test_a_schema_that_takes_too_long_fails_its_job_and_holds_up_no_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def bomb(request: web.Request) -> web.StreamResponse:
-        # Not earlier: the schema itself has been checked by now, and that may take its time.
-        monkeypatch.setattr(json_schema, "CHECK_SECONDS", 0.5)
-        return await content(BOMBED).reply(request)
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of CPU time, which passes as fast on a busy machine.
+    monkeypatch.setattr(json_schema, "CPU_SECONDS", 1.0)
 
-    async with chat_with_provider(Answer(bomb), content('{"lines": []}')) as (chat, _):
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_schema_that_takes_too_long_fails_its_job_and_holds_up_no_other() -> None:
+    async with chat_with_provider(content(BOMBED), content('{"lines": []}')) as (chat, _):
         with pytest.raises(Failure) as raised:
             await chat(asking_for(BOMB))
-        monkeypatch.setattr(json_schema, "CHECK_SECONDS", SOON)
         outcome = await chat(asking_for(LINES))
 
     assert (raised.value.category, raised.value.usage) == ("invalid_input", USAGE)
-    assert "took longer than 0.5 s" in raised.value.message
+    assert "takes more than 1 s of CPU time" in raised.value.message
     assert result_of(outcome)["content"] == '{"lines": []}'
 
 
-async def test_a_schema_of_exponential_references_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_schema, "CHECK_SECONDS", 0.5)
+@pytest.mark.usefixtures("hurried")
+async def test_while_the_machine_stands_still_no_time_of_a_check_passes() -> None:
+    checks = SchemaChecks()
+    await checks.flaw("{}", None)
+    (checker,) = checkers()
+    flaws = []
+
+    async def check() -> None:
+        flaws.append(await checks.flaw(json.dumps(LINES), "[]"))
+
+    checker.suspend()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(check)
+        # Longer than a check may compute.
+        await anyio.sleep(1.2 * json_schema.CPU_SECONDS)
+        assert flaws == []
+        checker.resume()
+
+    assert flaws == ["$: [] is not of type 'object'"]
+    await checks.close()
+
+
+async def test_a_machine_that_stands_still_for_too_long_is_no_fault_of_the_schema(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checks = SchemaChecks()
+    await checks.flaw("{}", None)
+    (checker,) = checkers()
+    checker.suspend()
+
+    with monkeypatch.context() as hurried:
+        hurried.setattr(json_schema, "CHECK_SECONDS", 0.1)
+        with pytest.raises(Failure) as raised:
+            await checks.flaw("{}", "1")
+
+    # Another attempt may do better.
+    assert (raised.value.category, raised.value.retryable) == ("internal", True)
+    assert await checks.flaw("{}", "1") is None
+    await checks.close()
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_schema_of_exponential_references_is_bounded() -> None:
     steps: dict[str, JsonValue] = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
     schema: JsonValue = {"$defs": {**steps, "d40": {"const": 7}}, "$ref": "#/$defs/d0"}
 
     async with chat_with_provider() as (chat, provider):
-        with pytest.raises(Failure, match="took longer"):
+        with pytest.raises(Failure, match="of CPU time"):
             await chat(asking_for(schema))
 
     assert provider.requests == []
@@ -261,17 +295,16 @@ def test_content_that_is_nested_too_deeply_is_the_flaw_and_not_its_schema() -> N
 
 
 def test_a_check_that_nobody_stops_ends_its_process() -> None:
-    program = "from workers.executors import json_schema_checker as it; it.MOST_SECONDS = 1; it.main()"
     schema = json.dumps(BOMB).encode()
 
     ended = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-I", json_schema_checker.__file__, "0.5"],
         input=f"{len(schema)} {len(BOMBED)}\n".encode() + schema + BOMBED.encode(),
         stdout=subprocess.PIPE,
         check=False,
     )
 
-    assert (ended.returncode, ended.stdout) == (-signal.SIGALRM, b"ready\n")
+    assert (ended.returncode, ended.stdout) == (-signal.SIGPROF, b"ready\n")
 
 
 def checkers() -> list[psutil.Process]:

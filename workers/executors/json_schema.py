@@ -1,6 +1,7 @@
 """JSON checked against the schemas of jobs, by a process of its own that can be killed."""
 
 import json
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from workers.failures import Failure
 
-# More than any schema needs that was written to be met.
-CHECK_SECONDS: Final = 5.0
+# Of CPU time: more than any schema needs that was written to be met.
+CPU_SECONDS: Final = 5.0
+# Of any time, for that: a machine that stands still, or has much else to do, is no fault of the schema.
+CHECK_SECONDS: Final = 60.0
 START_SECONDS: Final = 60.0
 
 _CHECKER: Final = str(Path(__file__).with_name("json_schema_checker.py"))
@@ -41,7 +44,7 @@ class SchemaChecks:
         """Where and why the content does not fit the schema, or None. Without content only the schema is checked.
 
         Both are JSON. Raises `Failure` with `invalid_input` for a schema that is none, that refers to what it does not
-        have (nothing is fetched), or that takes too long.
+        have (nothing is fetched), or that takes too much CPU time; with `internal` when the machine stands still.
         """
         async with self._turn:
             answer = await self._answer(schema.encode(), None if content is None else content.encode())
@@ -56,31 +59,33 @@ class SchemaChecks:
                 with anyio.move_on_after(CHECK_SECONDS):
                     return await _ask(checker, schema, content)
             except _ENDED:
+                if await self.close() == -signal.SIGPROF:
+                    return {"flaw_of": "schema", "flaw": f"the check takes more than {CPU_SECONDS:g} s of CPU time"}
                 # Perhaps before it was asked, or for memory that earlier schemas hold: a new one shall tell.
-                await self.close()
             except BaseException:
                 # Cancelled or broken: what it would say next is no answer to the next question.
                 await self.close()
                 raise
             else:
                 await self.close()
-                return {"flaw_of": "schema", "flaw": f"the check took longer than {CHECK_SECONDS:g} s"}
+                raise Failure("internal", f"the check of the answer's JSON was not done within {CHECK_SECONDS:g} s")
         return {"flaw_of": "schema", "flaw": "the check takes too much memory"}
 
-    async def close(self) -> None:
-        """End the process."""
+    async def close(self) -> int | None:
+        """End the process, if there is one; how it ended: its exit status, or the negative number of a signal."""
         checker, self._checker = self._checker, None
         if checker is None:
-            return
+            return None
         if checker.process.returncode is None:
             checker.process.kill()
         with anyio.CancelScope(shield=True):
             await checker.process.aclose()
+        return checker.process.returncode
 
 
 async def _start() -> _Checker:
     # Without our environment, which holds secrets.
-    command = [sys.executable, "-I", _CHECKER]
+    command = [sys.executable, "-I", _CHECKER, str(CPU_SECONDS)]
     process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={})
     assert process.stdout is not None  # noqa: S101 - it was opened with a pipe
     checker = _Checker(process, BufferedByteReceiveStream(process.stdout))

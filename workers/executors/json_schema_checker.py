@@ -4,10 +4,11 @@ A schema comes from anybody, and can keep Python busy for ever: by a regular exp
 that branch, by sheer size. Here it holds up no event loop, reaches no secret, and can be killed at any moment. It
 stands alone: it imports nothing of ours.
 
-It says `ready`, then answers requests one by one until its input ends. A request is a line `SCHEMA CONTENT` with two
-sizes in bytes, then so many bytes of a schema and of what is to fit it, both JSON; without content its size is -1. The
-answer is a line of JSON, `{"flaw_of": "schema" | "content" | null, "flaw": …}`. When its memory does not suffice, or a
-check takes so long that nobody can be waiting for it, it ends without an answer.
+Its argument is how many seconds of CPU time a check may take. It says `ready`, then answers requests one by one until
+its input ends. A request is a line `SCHEMA CONTENT` with two sizes in bytes, then so many bytes of a schema and of
+what is to fit it, both JSON; without content its size is -1. The answer is a line of JSON, `{"flaw_of": "schema" |
+"content" | null, "flaw": …}`. When its memory does not suffice it ends without an answer; when a check takes too long,
+by SIGPROF.
 """
 
 import json
@@ -30,8 +31,6 @@ MEMORY: Final = 1024**3
 MAX_FRAMES: Final = 4_000
 MAX_ERRORS: Final = 20  # are compared for the one that says most
 MAX_SAID: Final = 500
-# Longer than anybody waits for a check.
-MOST_SECONDS: Final = 15
 # A validator takes many times the memory of its text, and large schemas are rare.
 MAX_KEPT: Final = 64 * 1024
 
@@ -116,6 +115,7 @@ def main() -> None:
     """Answer requests until there are no more."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     sys.setrecursionlimit(MAX_FRAMES)
+    cpu_seconds = float(sys.argv[1])
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     answers.write(b"ready\n")
     answers.flush()
@@ -123,10 +123,10 @@ def main() -> None:
         of_schema, of_content = map(int, line.split())
         schema = requests.read(of_schema)
         content = requests.read(of_content) if of_content >= 0 else None
-        # By default it kills, also within a regular expression, and when nobody is left who would.
-        signal.alarm(MOST_SECONDS)
+        # The signal kills, also within a regular expression, and when nobody is left who would.
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         flaw_of, flaw = check(schema, content)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         answers.write(json.dumps({"flaw_of": flaw_of, "flaw": flaw}).encode() + b"\n")
         answers.flush()
 
