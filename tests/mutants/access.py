@@ -18,6 +18,13 @@ MUTANTS = [
         "tests/api/test_scopes.py::test_a_scope_allows_its_routes_and_no_other",
     ),
     Mutant(
+        "whoever creates jobs may work",
+        "aiserv/tokens.py",
+        '"worker": frozenset({"worker", "admin"})',
+        '"worker": frozenset({"write", "worker", "admin"})',
+        "tests/api/test_scopes.py::test_a_scope_allows_its_routes_and_no_other",
+    ),
+    Mutant(
         "an admin of one owner rules all queues",
         "aiserv/tokens.py",
         ' and (scope != "admin" or self.owner is None)',

@@ -144,6 +144,13 @@ MUTANTS = [
         "tests/sql/test_fencing.py::test_a_heartbeat_never_makes_a_lease_shorter",
     ),
     Mutant(
+        "who holds one lease keeps the others from being renewed",
+        "sql/functions/heartbeat_jobs.sql",
+        "        for update of lease skip locked\n",
+        "        for update of lease\n",
+        "tests/sql/test_races.py::test_a_lease_that_somebody_holds_does_not_keep_the_others_from_being_renewed",
+    ),
+    Mutant(
         "a claim id is everybody's",
         "sql/functions/claim_jobs.sql",
         "lease.worker_id = claim_jobs.worker_id and lease.claim_id",
@@ -156,6 +163,13 @@ MUTANTS = [
         "if coalesce(cardinality(claimed), 0) = 0 then",
         "if true then",
         "tests/sql/test_fencing.py::test_a_repeated_claim_returns_what_still_runs_of_it",
+    ),
+    Mutant(
+        "a claim does not wait for the disk",
+        "sql/functions/claim_jobs.sql",
+        "    if claimed = '{}' then\n        return;\n    end if;\n",
+        "    perform set_config('synchronous_commit', 'off', true);\n",
+        "tests/faults/test_postgres_restarts.py::test_a_claim_survives_a_crash_and_its_number_is_given_out_once",
     ),
     Mutant(
         "patience begins anew with every claim",

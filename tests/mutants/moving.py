@@ -12,6 +12,16 @@ MUTANTS = [
         "::test_a_verb_leads_from_a_state_where_the_table_says_or_changes_nothing[retry_job-cancelled]",
     ),
     Mutant(
+        "a completed job may be retried",
+        "sql/functions/_retry.sql",
+        "array(select lease.job_id from unnest(superseded) as lease) into retried",
+        "array(select lease.job_id from unnest(superseded) as lease)\n"
+        "        || array(select job.id from aiserv.job as job where job.outcome = 'completed')\n"
+        "    into retried",
+        "tests/sql/test_transitions.py"
+        "::test_a_verb_leads_from_a_state_where_the_table_says_or_changes_nothing[retry_job-completed]",
+    ),
+    Mutant(
         "a retry keeps the failures",
         "sql/functions/_retry.sql",
         "        failures = 0,\n",
@@ -40,6 +50,20 @@ MUTANTS = [
         "tests/sql/test_races.py::test_a_failure_and_a_completion_in_one_call_do_not_deadlock_with_a_cancel",
     ),
     Mutant(
+        "a settlement that makes no sense refuses all",
+        "sql/functions/_settlement_complaint.sql",
+        "when data_exception or sqlstate 'JV400' then",
+        "when sqlstate 'JV400' then",
+        "tests/sql/test_bulk.py::test_a_settlement_that_makes_no_sense_fails_alone",
+    ),
+    Mutant(
+        "a settlement that makes no sense is taken",
+        "sql/functions/_read_settlements.sql",
+        "case when each.complaint is null then each.item end",
+        "each.item",
+        "tests/sql/test_bulk.py::test_a_settlement_that_makes_no_sense_fails_alone",
+    ),
+    Mutant(
         "a job has one failure more than it may",
         "sql/functions/_fail.sql",
         "job.failures + 1 < job.max_attempts",
@@ -52,6 +76,13 @@ MUTANTS = [
         "or old.outcome is not null and not (old.outcome = 'failed' and new.outcome is null))",
         "or false)",
         "tests/sql/test_guards.py::test_a_finished_job_stays_as_it_is",
+    ),
+    Mutant(
+        "a finished job may begin anew",
+        "sql/triggers/guard_job.sql",
+        "(old.outcome = 'failed' and new.outcome is null)",
+        "(new.outcome is null)",
+        "tests/sql/test_guards.py::test_a_final_state_is_final",
     ),
     Mutant(
         "attempts may shrink",

@@ -53,6 +53,19 @@ MUTANTS = [
         "tests/workers/test_listener.py::test_a_listener_that_is_killed_comes_back_and_says_so",
     ),
     Mutant(
+        "the first look comes before the listening",
+        "aiserv/listener.py",
+        "            await self._subscribe(connection)\n"
+        "            self.connected = True\n"
+        "            self.reconnects += 1\n"
+        "            self._on_connect()\n",
+        "            self.connected = True\n"
+        "            self.reconnects += 1\n"
+        "            self._on_connect()\n"
+        "            await self._subscribe(connection)\n",
+        "tests/workers/test_listener.py::test_what_is_said_once_everybody_was_told_to_look_is_heard",
+    ),
+    Mutant(
         "a worker takes its event after the look",
         "workers/worker.py",
         "            woken = self._wake.next\n            pause = await self._claim_for_free_slots(followers)\n",
@@ -86,6 +99,13 @@ MUTANTS = [
         "self._waiting.extendleft(reversed(group))",
         "self._waiting.extendleft(reversed(group) if is_final else ())",
         "tests/workers/test_settle.py::test_a_result_outlives_the_bad_days_of_postgresql",
+    ),
+    Mutant(
+        "a settlement whose job somebody holds goes before the others",
+        "workers/settle.py",
+        "self._waiting.extend(group)",
+        "self._waiting.extendleft(group)",
+        "tests/workers/test_settle.py::test_a_settlement_whose_job_somebody_holds_holds_up_no_other",
     ),
     Mutant(
         "leases are judged by the clock of the worker",
@@ -133,6 +153,20 @@ MUTANTS = [
         "if not await self._arrives(connection, probe):",
         "if not connection:",
         "tests/workers/test_listener.py::test_a_connection_that_swallows_notifications_is_no_connection",
+    ),
+    Mutant(
+        "a listener that hangs is not asked",
+        "aiserv/listener.py",
+        "                if is_quiet:\n",
+        "                if False:\n",
+        "tests/workers/test_listener.py::test_a_connection_that_is_open_and_silent_is_made_anew",
+    ),
+    Mutant(
+        "connections that hang are asked whether they live",
+        "aiserv/database.py",
+        "await self._pool.drain()",
+        "await self._pool.check()",
+        "tests/test_database.py::test_connections_that_hang_are_replaced_without_being_asked",
     ),
     Mutant(
         "without a listener nobody polls",

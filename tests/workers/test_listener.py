@@ -63,6 +63,18 @@ async def test_a_notification_is_heard(conninfo: str, db: Db) -> None:
         assert it.listener.last_notification_at is not None
 
 
+async def test_what_is_said_once_everybody_was_told_to_look_is_heard(conninfo: str, db: Db) -> None:
+    heard: list[str] = []
+
+    def look() -> None:
+        db.execute("notify news, 'just after the look'")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Listener(conninfo, {"news": heard.append}, on_connect=look).run)
+        await until(lambda: heard == ["just after the look"])
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_listener_that_is_killed_comes_back_and_says_so(conninfo: str, db: Db) -> None:
     async with ear(conninfo) as it:
         for times in range(1, 21):
