@@ -1,6 +1,9 @@
 """How many connections a process takes: idle ones give way, and probes are answered whatever happens."""
 
+import errno
 import resource
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -169,3 +172,23 @@ async def test_at_a_stop_a_machine_that_stands_still_takes_no_time_from_who_has_
         tasks.start_soon(speak_late, stream)
 
     assert said == ["HTTP/1.1 200 OK"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels cannot be told to make no more connections")
+async def test_who_connects_between_the_last_look_and_the_close_is_not_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    close = web.TCPSite.stop
+    with socket.socket() as client:
+        client.settimeout(0)
+
+        async def close_late(site: web.TCPSite) -> None:
+            client.connect_ex(("127.0.0.1", port))
+            await close(site)
+
+        monkeypatch.setattr(web.TCPSite, "stop", close_late)
+        async with serving(web.Application(), "127.0.0.1", 0, shutdown_timeout=timedelta(seconds=SOON)) as port:
+            pass
+        with anyio.fail_after(SOON):
+            await anyio.wait_writable(client)
+
+        # Nobody had taken it, and nobody was there when it asked again.
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED

@@ -147,7 +147,7 @@ async def test_a_rolling_restart_resets_no_connection(
             slowest = max(slowest, time.monotonic() - told)
             await load.service.start_server(turn % 2)
     measured(f"{load.resets} of {load.sent} requests reset; stopped within {slowest:.1f} s")
-    # The kernel resets who connects between the last look and the close: microseconds, unless the machine stands still.
+    # Who has connected is waited for half a second: on a busy machine a client may take longer to say what for.
     assert load.resets <= (0 if IS_ALONE else rounds(2))
 
 
