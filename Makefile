@@ -17,7 +17,7 @@ COMPILE   := build/lock/bin/uv pip compile pyproject.toml --quiet $(ARGS) --univ
              --generate-hashes --no-config --system-certs --no-emit-index-url --no-emit-find-links \
              --annotation-style line --custom-compile-command 'make lock'
 # Processes share the tests file by file, in the order of tests/conftest.py: those with slow tests first.
-PARALLEL  := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+PARALLEL  := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # The migrator sets lock_timeout, and a migration may take its time; a count of attempts fits into an integer.
 SQUAWK    := $(BIN)/squawk --assume-in-transaction --pg-version 15.0 \
              --exclude prefer-bigint-over-int,prefer-robust-stmts,require-lock-timeout,require-statement-timeout

@@ -132,7 +132,7 @@ def found(settings: Settings, path: str) -> object:
     return getattr(getattr(settings, group), name)
 
 
-@pytest.mark.parametrize(("name", "text", "path", "value"), VARIABLES, ids=str)
+@pytest.mark.parametrize(("name", "text", "path", "value"), VARIABLES, ids=[name for name, *_ in VARIABLES])
 def test_a_variable_is_found_under_its_name(name: str, text: str, path: str, value: object) -> None:
     settings = Settings.load({"DATABASE_URL": "postgresql://default/db", name: f" {text}\n"})
 
