@@ -9,14 +9,14 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
 from aiserv.api.app_keys import CALLER
-from aiserv.api.json_text import read_text, refuse_repeated
+from aiserv.api.json_text import read_json, read_text, refuse_repeated
 from aiserv.api.requests import (
     error_list,
     invalid,
     item_error_list,
     query,
-    read_body,
     read_bytes,
+    read_json_bytes,
     refuse_other_owners,
     roomy,
 )
@@ -30,6 +30,9 @@ NDJSON: Final = {"application/x-ndjson", "application/ndjson", "application/json
 MAX_MERGED_BYTES: Final = 256 * 1024 * 1024
 # Fields that are JSON when they stand in a query; the others are text.
 JSON_FIELDS: Final = {"input", "metadata", "priority", "max_attempts", "timeout_seconds"}
+TIMES: Final = {"run_at", "delay"}
+# Kinds of input that PostgreSQL must look at twice.
+NOT_PLAIN: Final = {str, type(None)}
 # In one call, during which nobody else is answered: a few milliseconds.
 CHECKED_AT_ONCE: Final = 1000
 _ITEMS: Final = TypeAdapter(list[CreateJob])
@@ -40,8 +43,9 @@ class Batch:
     """A checked batch: the text that PostgreSQL takes it from, task type and model profile of each job, and its owner.
 
     `text` is the body, or the array of jobs where there is nothing else.
-    `has_keys` is whether any job has an idempotency key of its own.
+    `has_keys` is whether any job may have an idempotency key of its own.
     `times` has `run_at` and `delay` of each job that has one, as a JSON object; it is None when no job has any.
+    `is_plain` is whether no input is null, text, or shared.
     """
 
     text: str
@@ -49,6 +53,7 @@ class Batch:
     owners: list[str]
     has_keys: bool
     times: list[str | None] | None
+    is_plain: bool
     query: BatchQuery
 
 
@@ -71,8 +76,11 @@ async def _read(request: web.Request) -> Batch:
         lines = await read_bytes(roomy_request)
         return await anyio.to_thread.run_sync(_of_lines, lines, defaults, wanted)
     wanted = query(BatchQuery, request)
-    text, body = await read_body(roomy_request)
-    return await anyio.to_thread.run_sync(_checked, text, body, wanted)
+    return await anyio.to_thread.run_sync(_of_object, await read_json_bytes(roomy_request), wanted)
+
+
+def _of_object(body: bytes, wanted: BatchQuery) -> Batch:
+    return _checked(*read_json(body), wanted)
 
 
 def _of_lines(lines: bytes, given: dict[str, str], wanted: BatchQuery) -> Batch:
@@ -111,14 +119,14 @@ def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401
     items = _items(shared, jobs)
     if shared and len(text) + _inherited_bytes(shared, jobs) > MAX_MERGED_BYTES:
         raise Problem("payload_too_large", "the batch has over 256 MiB with what its jobs share written into each")
-    is_timed = any(item.run_at is not None or item.delay is not None for item in items)
-    times = [_times(item) for item in items] if is_timed else None
+    names = set(shared).union(*jobs)
+    times = None if names.isdisjoint(TIMES) else [_times(item) for item in items]
     kinds = [(item.task_type, item.model_profile) for item in items]
     owners = [item.owner_service for item in items]
-    has_keys = any(item.idempotency_key is not None for item in items)
+    is_plain = "input" not in shared and NOT_PLAIN.isdisjoint([type(item.input) for item in items])
     # PostgreSQL need not look for them: with no other name, the brackets around the jobs are the first and the last.
     text = text[text.index("[") : text.rindex("]") + 1] if body.keys() == {"jobs"} else text
-    return Batch(text, kinds, owners, has_keys, times, wanted)
+    return Batch(text, kinds, owners, "idempotency_key" in names, times, is_plain, wanted)
 
 
 def _items(shared: dict[str, Any], jobs: list[Any]) -> list[CreateJob]:

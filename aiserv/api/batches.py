@@ -46,7 +46,7 @@ async def create_jobs(request: web.Request) -> web.Response:
     with_jobs = batch.query.returned is None and len(batch.kinds) <= MAX_JOBS_SHOWN
     database = request.app[DATABASE]
     if not with_jobs and key is None and not batch.has_keys:
-        batch_id, ids = await database.create_batch(batch.text, batch.times)
+        batch_id, ids = await database.create_batch(batch.text, batch.times, plain=batch.is_plain)
         count_transitions(request, batch.kinds)
         return json_response(ids_json(batch_id, ids, created=len(ids)), status=201)
     batch_id, jobs = await database.create_jobs(batch.text, batch.times, key, with_jobs=with_jobs)

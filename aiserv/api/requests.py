@@ -73,13 +73,18 @@ async def read_body(request: web.Request) -> tuple[str, Any]:
 
     Raises Problem for another media type, no JSON, or too much of it.
     """
-    declared = request.headers.get("Content-Type")
-    if request.body_exists and declared is not None and not JSON.fullmatch(declared):
-        raise Problem("unsupported_media_type", "the body must say Content-Type: application/json, and be UTF-8")
-    body = await read_bytes(request) or b"{}"
+    body = await read_json_bytes(request)
     if len(body) > LONG_BYTES:
         return await anyio.to_thread.run_sync(read_json, body)
     return read_json(body)
+
+
+async def read_json_bytes(request: web.Request) -> bytes:
+    """The bytes of a JSON body. Raises Problem for another media type, or too much of it."""
+    declared = request.headers.get("Content-Type")
+    if request.body_exists and declared is not None and not JSON.fullmatch(declared):
+        raise Problem("unsupported_media_type", "the body must say Content-Type: application/json, and be UTF-8")
+    return await read_bytes(request) or b"{}"
 
 
 async def read_bytes(request: web.Request) -> bytes:

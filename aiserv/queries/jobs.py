@@ -139,17 +139,20 @@ class JobQueries(Queries):
         )
         return rows[0][0], [(job_id, job, made_by) for _, job_id, job, made_by in rows if job_id is not None]
 
-    async def create_batch(self, body: str, times: list[str | None] | None) -> tuple[UUID, list[str]]:
-        """The id of a new batch in which nothing has a key, and the ids of its jobs; the rest as `create_jobs`."""
+    async def create_batch(self, body: str, times: list[str | None] | None, *, plain: bool) -> tuple[UUID, list[str]]:
+        """The id of a new batch in which nothing has a key, and the ids of its jobs; the rest as `create_jobs`.
+
+        It is `plain` if no input is null, text, or shared.
+        """
         batch_id, ids = await self._row(
             f"""
             with batch as materialized (select aiserv.new_id() as id)
             select batch.id, array_to_string(aiserv.create_batch(
-                jobs => {_jobs(times)}, defaults => sent.defaults, batch_id => batch.id
+                jobs => {_jobs(times)}, defaults => sent.defaults, batch_id => batch.id, plain => %(plain)s
             ), ' ')
             from batch cross join {_sent(body, times)}
             """,  # noqa: S608 - literals
-            {"body": body, "times": times},
+            {"body": body, "times": times, "plain": plain},
         )
         return batch_id, ids.split(" ")
 

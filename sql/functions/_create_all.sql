@@ -1,7 +1,8 @@
 create or replace function aiserv._create_all(
     jobs     json,
     patience interval default null,
-    has_keys boolean  default null
+    has_keys boolean  default null,
+    plain    boolean  default false
 )
 returns table (created aiserv.jobs, is_new boolean)
 language plpgsql
@@ -16,7 +17,9 @@ begin
     loop
         moment := clock_timestamp();
         reserved := aiserv._reserve_jobs(_create_all.jobs, null, moment, _create_all.patience, _create_all.has_keys);
-        stored := aiserv._store_jobs(_create_all.jobs, null, null, moment, reserved.new_ids, reserved.new_ids is null);
+        stored := aiserv._store_jobs(
+            _create_all.jobs, null, null, moment, reserved.new_ids, reserved.new_ids is null, _create_all.plain
+        );
         if reserved.job_ids is null then
             return query select made, true from unnest(stored.created) as made;
             return;
@@ -39,4 +42,5 @@ $$;
 
 comment on function aiserv._create_all is
 'Store items, all or none, and return in input order the job of each, and whether it is new. Waits no longer than patience for a
-transaction that holds a key. has_keys as in _reserve_jobs. Raises what _reserve_jobs and _store_jobs raise, and 55P03.';
+transaction that holds a key. has_keys as in _reserve_jobs, plain as in _sent_jobs. Raises what _reserve_jobs and _store_jobs
+raise, and 55P03.';

@@ -5,6 +5,7 @@ create or replace function aiserv._store_jobs(
     moment      timestamptz,
     new_ids     uuid[],
     shows       boolean,
+    plain       boolean,
     out ids     uuid[],
     out created aiserv.jobs[]
 )
@@ -30,7 +31,7 @@ begin
             (sent.item).metadata, (sent.item).max_attempts, (sent.item).timeout_seconds, (sent.item).idempotency_key,
             _store_jobs.batch_id, (sent.item).traceparent, _store_jobs.moment,
             coalesce((sent.item).run_at, _store_jobs.moment + (sent.item).delay, _store_jobs.moment), _store_jobs.moment
-        from aiserv._sent_jobs(_store_jobs.jobs, _store_jobs.defaults) as sent
+        from aiserv._sent_jobs(_store_jobs.jobs, _store_jobs.defaults, _store_jobs.plain) as sent
         where _store_jobs.new_ids is null or _store_jobs.new_ids[sent.place] is not null
         returning
             job.id, job.owner_service, job.owner_ref, job.task_type, job.model_profile, job.priority,

@@ -2,7 +2,8 @@ create or replace function aiserv.create_batch(
     jobs            json,
     defaults        json default null,
     batch_id        uuid default null,
-    idempotency_key text default null
+    idempotency_key text default null,
+    plain           boolean default false
 )
 returns uuid[]
 language plpgsql
@@ -42,7 +43,9 @@ begin
             return members;
         end if;
         reserved := aiserv._reserve_jobs(create_batch.jobs, create_batch.defaults, moment);
-        stored := aiserv._store_jobs(create_batch.jobs, create_batch.defaults, this, moment, reserved.new_ids, false);
+        stored := aiserv._store_jobs(
+            create_batch.jobs, create_batch.defaults, this, moment, reserved.new_ids, false, create_batch.plain
+        );
         members := coalesce(reserved.job_ids, stored.ids, '{}');
     exception
         when data_exception or not_null_violation or check_violation then
@@ -75,4 +78,6 @@ $$;
 
 comment on function aiserv.create_batch is
 'Store many jobs as create_jobs does, and return only their ids, in input order: nothing is read again.
+plain says that the items were looked at before: all names of their fields are known, no input is null or text, and they share
+none. It saves a tenth.
 Raises what create_jobs raises: JV400, JK422, JQ429.';

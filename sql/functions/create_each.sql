@@ -1,6 +1,7 @@
 create or replace function aiserv.create_each(
     jobs     json,
-    patience interval default '100 ms'
+    patience interval default '100 ms',
+    plain    boolean  default false
 )
 returns table (created aiserv.jobs, is_new boolean, code text, message text, detail text, hint text)
 language plpgsql
@@ -24,7 +25,7 @@ begin
     begin
         return query
         select made.created, made.is_new, null, null, null, null
-        from aiserv._create_all(create_each.jobs, create_each.patience) as made;
+        from aiserv._create_all(create_each.jobs, create_each.patience, plain => create_each.plain) as made;
         return;
     exception
         when sqlstate 'JV400' or sqlstate 'JK422' or sqlstate 'JQ429' or data_exception or not_null_violation
@@ -83,5 +84,5 @@ comment on function aiserv.create_each is
 'Store many jobs in one transaction, each for itself, and return in input order what became of each: the job as create_job
 returns it and whether it is new, or the code (JV400, JK422, JQ429), message, detail and hint of its refusal. jobs is a JSON array
 of objects with the parameters of create_job. An item is refused with 55P03 when another transaction holds its idempotency key
-for longer than patience: create it alone, or with more of it.
+for longer than patience: create it alone, or with more of it. plain as in create_batch.
 Raises JV400 (jobs is no array).';

@@ -234,6 +234,38 @@ def test_what_is_no_object_or_field_is_named(db: Db, jobs: str, defaults: str, s
     assert (refused.sqlstate, refused.diag.message_primary) == ("JV400", says)
 
 
+@pytest.mark.parametrize("defaults", [None, '{"priority": 7, "metadata": {"a": 1}}'])
+def test_plain_items_become_the_jobs_that_any_would(db: Db, defaults: str | None) -> None:
+    kind = '"owner_service": "a", "task_type": "b", "model_profile": "c"'
+    inputs = ['{ "text" :1.50, "a": "\\u0041"}', "[true]", "1.0", "false"]
+    items = [f"{{{kind}}}", *(f'{{"input": {text}, {kind}, "owner_ref": "r"}}' for text in inputs)]
+
+    stored = [
+        db.execute(
+            """
+            select
+                to_jsonb(job) - array['id', 'batch_id', 'run_at', 'created_at', 'updated_at'] as fields,
+                job.input::text as input
+            from aiserv.job as job where job.id = any(%s) order by job.id
+            """,
+            [one(db, "create_batch", jobs=f"[{','.join(items)}]", defaults=defaults, plain=plain)["create_batch"]],
+        ).fetchall()
+        for plain in (True, False)
+    ]
+
+    assert stored[0] == stored[1]
+    assert [row["input"] for row in stored[0]] == ["{}", *inputs]
+
+
+def test_plain_items_are_checked_for_what_they_hold(db: Db) -> None:
+    bad = '[{"owner_service": "a", "task_type": "b", "model_profile": "c", "priority": 101}]'
+
+    assert (
+        refusal(db, "create_batch", jobs=bad, plain=True).diag.message_primary
+        == refusal(db, "create_batch", jobs=bad).diag.message_primary
+    )
+
+
 def test_a_null_that_all_share_is_kept(db: Db) -> None:
     defaults = {"owner_service": "a", "task_type": "b", "model_profile": "c", "input": None}
 
