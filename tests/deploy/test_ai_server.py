@@ -1,32 +1,21 @@
 """The AI server's compose files keep what their README and the contract promise."""
 
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # PyYAML comes without types
 
 from aiserv.settings import Settings
+from tests.deploy.compose import compose, said, used
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "ai-server"
 README = (FOLDER / "README.md").read_text()
-EXAMPLE = (FOLDER / ".env.example").read_text()
 FILES = ("docker-compose.yml", "docker-compose.audio.yml")
-VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 GIB_OF_80_GB = 79.2
 WHISPERX_GIB = 9.5
 
 
-def compose(file: str) -> dict[str, Any]:
-    """The file as Compose sees it, with every variable at its default."""
-    text = VARIABLE.sub(lambda variable: variable[2] or "", (FOLDER / file).read_text())
-    parsed: dict[str, Any] = yaml.safe_load(text)
-    return parsed
-
-
-PRODUCTION = compose(FILES[0])["services"]
-AUDIO = compose(FILES[1])["services"]
+PRODUCTION = compose(FOLDER / FILES[0])["services"]
+AUDIO = compose(FOLDER / FILES[1])["services"]
 SERVICES = {**PRODUCTION, **AUDIO}
 
 
@@ -184,10 +173,7 @@ def test_the_sidecar_asks_every_model_server_and_may_only_read() -> None:
 
 
 def test_every_variable_is_in_the_example_with_its_default() -> None:
-    used = {match[1]: match[2] or "" for file in FILES for match in VARIABLE.finditer((FOLDER / file).read_text())}
-    said = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
-
-    assert said == used
+    assert said(FOLDER / ".env.example") == used(*(FOLDER / file for file in FILES))
 
 
 @pytest.mark.parametrize("variable", Settings.model_fields["sidecar"].annotation.model_fields)  # type: ignore[union-attr]  # a model
