@@ -82,19 +82,19 @@ class Listener:
 
     async def prove(self) -> None:
         """Connect once, and see a notification arrive. Raises psycopg.Error or OSError that says why it does not."""
-        connection = await self._connect()
+        connection = await self._connect(self._name)
         try:
             await self._subscribe(connection)
         finally:
             await connection.close()
 
-    async def _connect(self) -> psycopg.AsyncConnection:
+    async def _connect(self, name: str) -> psycopg.AsyncConnection:
         return await psycopg.AsyncConnection.connect(
-            self._conninfo, autocommit=True, connect_timeout=5, application_name=self._name, **KEEPALIVES
+            self._conninfo, autocommit=True, connect_timeout=5, application_name=name, **KEEPALIVES
         )
 
     async def _listen(self) -> None:
-        connection = await self._connect()
+        connection = await self._connect(self._name)
         try:
             await self._subscribe(connection)
             self.connected = True
@@ -116,16 +116,23 @@ class Listener:
             await connection.close()
 
     async def _subscribe(self, connection: psycopg.AsyncConnection) -> None:
-        """LISTEN to all channels, and prove that notifications arrive: behind a transaction pooler they do not."""
+        """LISTEN to all channels, and prove that notifications arrive: behind a transaction pooler they do not.
+
+        It passes on what comes with an answer, a session's own notification: so another connection sends the proof.
+        """
         probe = f"aiserv_probe_{uuid4().hex}"
         channels = sql.SQL("; ").join(
             sql.SQL("listen {}").format(sql.Identifier(channel)) for channel in [*self._hear, probe]
         )
         await connection.execute(channels)
-        await connection.execute(sql.SQL("notify {}").format(sql.Identifier(probe)))
+        messenger = await self._connect(f"{self._name} probe")
+        try:
+            await messenger.execute(sql.SQL("notify {}").format(sql.Identifier(probe)))
+        finally:
+            await messenger.close()
         if not await self._arrives(connection, probe):
             raise psycopg.OperationalError(
-                "a notification to itself did not arrive: LISTEN does not work behind a transaction pooler; "
+                "a notification did not arrive: LISTEN does not work behind a transaction pooler; "
                 "set DATABASE_LISTEN_URL to a direct connection"
             )
         await connection.execute(sql.SQL("unlisten {}").format(sql.Identifier(probe)))

@@ -9,7 +9,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-NOTIFICATION = b"A"  # https://www.postgresql.org/docs/18/protocol-message-formats.html
+NOTIFICATION, READY = b"A", b"Z"  # https://www.postgresql.org/docs/18/protocol-message-formats.html
 
 
 @dataclass
@@ -20,6 +20,8 @@ class TcpProxy:
     port: str
     conninfo: str = ""
     swallow_notifications: bool = False
+    # Those of which PostgreSQL works on something: their next answer is not complete.
+    asking: set[SocketStream] = field(default_factory=set)
     flows: anyio.Event = field(default_factory=anyio.Event)
     streams: set[SocketStream] = field(default_factory=set)
     hung: set[SocketStream] = field(default_factory=set)
@@ -67,6 +69,7 @@ class TcpProxy:
             while True:
                 data = await client.receive()
                 await self._may_pass(client)
+                self.asking.add(client)
                 await server.send(data)
         done.cancel()
 
@@ -76,7 +79,7 @@ class TcpProxy:
             while True:
                 rest += await server.receive()
                 await self._may_pass(client)
-                messages, rest = self._messages(rest)
+                messages, rest = self._messages(rest, client)
                 if messages:
                     await client.send(messages)
 
@@ -85,14 +88,19 @@ class TcpProxy:
         if client in self.hung:
             await anyio.sleep_forever()
 
-    def _messages(self, received: bytes) -> tuple[bytes, bytes]:
-        """The whole messages in it, but for those to be swallowed, and the rest."""
+    def _messages(self, received: bytes, client: SocketStream) -> tuple[bytes, bytes]:
+        """The whole messages in it, but for those to be swallowed, and the rest.
+
+        A transaction pooler swallows notifications between transactions: those with an answer it passes on.
+        """
         passed = b""
         while len(received) >= 5:
             kind, length = received[:1], int.from_bytes(received[1:5])
             if len(received) < 1 + length:
                 break
-            if not (kind == NOTIFICATION and self.swallow_notifications):
+            if kind == READY:
+                self.asking.discard(client)
+            if not (kind == NOTIFICATION and self.swallow_notifications and client not in self.asking):
                 passed += received[: 1 + length]
             received = received[1 + length :]
         return passed, received
