@@ -1,16 +1,16 @@
-"""The command line: reads settings, puts a process together, and turns what went wrong into an exit code."""
+"""The command line: reads settings and puts a process together."""
 
 import logging
 import os
 import signal
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from enum import IntEnum
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from aiserv.exits import Exit, fail, fail_as_expected, or_fail, or_usage
 
 if TYPE_CHECKING:
     import anyio
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from aiserv.settings import Settings
 
 # Modules are imported where they are used: `aiserv --help` must not wait for PostgreSQL's driver.
-
-_T = TypeVar("_T")
 
 logger = logging.getLogger(__name__)
 app = typer.Typer(
@@ -34,14 +32,6 @@ app = typer.Typer(
 # Containers that are started together come up in any order: so long may PostgreSQL take.
 START_SECONDS: Final = 60.0
 START_PAUSE_SECONDS: Final = 1.0
-
-
-class Exit(IntEnum):
-    """What the shell is told."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
 
 
 @app.command()
@@ -87,9 +77,9 @@ def worker(
 
     for kind in kinds or []:
         if kind not in list(Kind):
-            _fail(Exit.USAGE, f"there is no worker {kind}; there are: {', '.join(Kind)}")
+            fail(Exit.USAGE, f"there is no worker {kind}; there are: {', '.join(Kind)}")
     settings = _settings()
-    _or_usage(lambda: choose_kinds(settings, kinds or []))
+    or_usage(lambda: choose_kinds(settings, kinds or []))
     _migrate_on_start(settings)
     _run(lambda stop: work(settings, stop, kinds or []))
 
@@ -108,10 +98,10 @@ def migrate(
         return
     conninfo = _conninfo(_settings())
     if status:
-        names = _or_fail(lambda: pending(conninfo))
+        names = or_fail(lambda: pending(conninfo))
         typer.echo("\n".join(names) if names else "up to date")
         raise SystemExit(Exit.FAILED if names else Exit.DONE)
-    names = _or_fail(lambda: bring_up_to_date(conninfo))
+    names = or_fail(lambda: bring_up_to_date(conninfo))
     typer.echo(f"{len(names)} files run" if names else "up to date")
 
 
@@ -141,8 +131,7 @@ def doctor(
     try:
         findings = anyio.run(doctor.examine, settings)
     except Exception as error:
-        for cause in _causes(error):
-            _fail_as_expected(cause)
+        fail_as_expected(error)
         raise
     typer.echo(doctor.as_json(findings) if as_json else doctor.as_text(findings))
     raise SystemExit(Exit.FAILED if doctor.worst(findings) == "problem" else Exit.DONE)
@@ -163,7 +152,7 @@ def token(
     try:
         secret, table = new_token(name, scope, owner)
     except ValueError as error:
-        _fail(Exit.USAGE, str(error))
+        fail(Exit.USAGE, str(error))
     typer.echo(secret, err=True)
     typer.echo(table)
 
@@ -195,9 +184,9 @@ def bench(  # noqa: PLR0917 - typer calls it by name
     try:
         report = run_bench(settings, options, lambda text: typer.echo(f"{text} ...", err=True))
     except KeyboardInterrupt:
-        _fail(Exit.FAILED, "interrupted; its jobs are gone")
+        fail(Exit.FAILED, "interrupted; its jobs are gone")
     except (BenchError, DatabaseError, EmbeddedPostgresError, MigrationError) as error:
-        _fail(Exit.FAILED, str(error))
+        fail(Exit.FAILED, str(error))
     if json:
         typer.echo(report.as_json())
     else:
@@ -225,7 +214,7 @@ def _settings(variables: dict[str, str] | None = None, *, log_level: str | None 
     try:
         settings = Settings.load(**(variables or {}))
     except SettingsError as error:
-        _fail(Exit.USAGE, str(error))
+        fail(Exit.USAGE, str(error))
     quiet = log_level is not None and "level" not in settings.log.model_fields_set
     configure(settings.log.model_copy(update={"level": log_level}) if quiet else settings.log)
     return settings
@@ -237,7 +226,7 @@ def _migrate_on_start(settings: "Settings") -> None:
 
     conninfo = _conninfo(settings)
     if settings.database.migrate_on_start:
-        _or_fail(lambda: _patiently(lambda: bring_up_to_date(conninfo)))
+        or_fail(lambda: _patiently(lambda: bring_up_to_date(conninfo)))
 
 
 def _patiently(action: Callable[[], list[str]]) -> list[str]:
@@ -259,31 +248,12 @@ def _patiently(action: Callable[[], list[str]]) -> list[str]:
 def _conninfo(settings: "Settings") -> str:
     from aiserv.database import DatabaseError, passwords  # noqa: PLC0415
 
-    conninfo = _or_usage(lambda: settings.database.url)
+    conninfo = or_usage(lambda: settings.database.url)
     try:
         passwords(conninfo)
     except DatabaseError as error:
-        _fail(Exit.USAGE, f"DATABASE_URL: {error}")
+        fail(Exit.USAGE, f"DATABASE_URL: {error}")
     return conninfo
-
-
-def _or_usage(setting: Callable[[], _T]) -> _T:
-    from aiserv.settings import SettingsError  # noqa: PLC0415
-
-    try:
-        return setting()
-    except SettingsError as error:
-        _fail(Exit.USAGE, str(error))
-
-
-def _or_fail(action: Callable[[], list[str]]) -> list[str]:
-    from aiserv.database import DatabaseError  # noqa: PLC0415
-    from aiserv.migrate import MigrationError  # noqa: PLC0415
-
-    try:
-        return action()
-    except (MigrationError, DatabaseError) as error:
-        _fail(Exit.FAILED, f"the schema could not be brought up to date: {error}")
 
 
 def _run(process: "Callable[[anyio.Event], Awaitable[None]]") -> None:
@@ -310,38 +280,5 @@ def _run(process: "Callable[[anyio.Event], Awaitable[None]]") -> None:
     try:
         event_loop.run(run)
     except Exception as error:
-        for cause in _causes(error):
-            _fail_as_expected(cause)
+        fail_as_expected(error)
         raise
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The errors that task groups have wrapped."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _causes(inner)
-    else:
-        yield error
-
-
-def _fail_as_expected(error: BaseException) -> None:
-    """Exit with a sentence if the error is one that a person at the command line can do something about."""
-    from aiohttp import ClientError  # noqa: PLC0415
-
-    from aiserv.database import DatabaseError  # noqa: PLC0415
-    from aiserv.dev import FirstJobError  # noqa: PLC0415
-    from aiserv.embedded import EmbeddedPostgresError  # noqa: PLC0415
-    from aiserv.migrate import MigrationError  # noqa: PLC0415
-    from aiserv.serving import ServingError  # noqa: PLC0415
-    from aiserv.settings import SettingsError  # noqa: PLC0415
-
-    if isinstance(error, SettingsError):
-        _fail(Exit.USAGE, str(error))
-    expected = ServingError | EmbeddedPostgresError | MigrationError | DatabaseError | FirstJobError | ClientError
-    if isinstance(error, expected):
-        _fail(Exit.FAILED, str(error))
-
-
-def _fail(code: Exit, message: str) -> NoReturn:
-    sys.stderr.write(f"aiserv: {message}\n")
-    raise SystemExit(code)

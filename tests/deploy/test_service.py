@@ -15,7 +15,7 @@ import yaml  # type: ignore[import-untyped]  # PyYAML comes without types
 from psycopg import sql
 from psycopg.rows import DictRow
 
-from aiserv.cli import Exit
+from aiserv.exits import Exit
 from aiserv.settings import Settings
 from aiserv.values import parse_duration
 from tests.deploy.compose import compose, said, used
