@@ -73,7 +73,10 @@ def _options(conninfo: str) -> str:
 async def why_unreachable(conninfo: str) -> str | None:
     """Why no connection can be made, in PostgreSQL's words, which hold no password; None if one can."""
     try:
-        connection = await psycopg.AsyncConnection.connect(conninfo, connect_timeout=5, autocommit=True)
+        # With settings, as those of a Database: some poolers refuse them.
+        connection = await psycopg.AsyncConnection.connect(
+            conninfo, connect_timeout=5, autocommit=True, options=f"{_options(conninfo)} -c lock_timeout=1s"
+        )
     except psycopg.Error as error:
         return " ".join(str(error).split())
     await connection.close()

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from typing import Any, Final
 
 import aiohttp
@@ -21,8 +20,13 @@ from aiserv.tokens import Tokens
 
 # Leases are judged by PostgreSQL's clock alone: a difference confuses people and logs, and nothing else.
 MOST_SKEW_SECONDS: Final = 5.0
+# How PgBouncer refuses what it does not know.
+REFUSED_OPTIONS: Final = "unsupported startup parameter: options"
 NOT_ALLOWED: Final = "42501"  # insufficient_privilege
-STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
+# What the sessions of a server wait for at most, as PostgreSQL shows it.
+TIMEOUTS: Final = {"lock_timeout": "4s", "statement_timeout": "1min"}
+# How the variables of a provider begin.
+PREFIXES: Final = {"llm": "LLM", "whisperx": "WHISPERX", "qwen2-audio": "QWEN_AUDIO", "voxtral-small": "VOXTRAL"}
 WORST: Final = ("ok", "warning", "problem")
 
 
@@ -35,12 +39,12 @@ async def examine(settings: Settings) -> list[Finding]:
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as http:
         if unreachable:
             advice = "Start PostgreSQL, or mend address, database, user or password in DATABASE_URL."
+            if REFUSED_OPTIONS in unreachable:
+                advice = "Let the pooler ignore them (PgBouncer: ignore_startup_parameters = options), and ask again."
             findings.append(Finding("connection", "problem", unreachable, advice))
             return [*findings, *await _ai(settings, http, None)]
         caps = Caps(settings.server.max_pending, settings.server.max_pending_per_owner)
-        async with Database.open(
-            url, size=1, name="aiserv doctor", statement_timeout=STATEMENT_TIMEOUT, caps=caps
-        ) as database:
+        async with Database.open(url, size=1, name="aiserv doctor", caps=caps) as database:
             findings.append(Finding("connection", "ok", "PostgreSQL answers"))
             findings.append(await arrived(database, caps))
             findings += await _schema(database)
@@ -93,17 +97,17 @@ async def _schema(database: Database) -> list[Finding]:
 
 
 async def arrived(database: Database, caps: Caps) -> Finding:
-    """Whether the caps on waiting jobs reach PostgreSQL: a pooler may drop them without a word."""
-    wanted = caps.session()
-    lost = [name for name, most in wanted.items() if await database.setting(name) != str(most)]
+    """Whether our settings reach PostgreSQL, the caps on waiting jobs among them: a pooler may drop them silently."""
+    capped = {name: str(most) for name, most in caps.session().items()}
+    wanted = {**TIMEOUTS, **capped}
+    lost = [name for name, value in wanted.items() if await database.setting(name) != value]
     if lost:
-        advice = (
-            "Let the pooler pass `options` on (PgBouncer: take it off ignore_startup_parameters), "
-            "or set them in PostgreSQL: alter role … set aiserv.max_pending = …"
-        )
-        return Finding("caps", "problem", f"lost on the way: {', '.join(lost)}", advice)
-    said = ", ".join(f"{name} {most}" for name, most in wanted.items())
-    return Finding("caps", "ok", said or "none on waiting jobs")
+        role = await database.setting("session_authorization")
+        statements = [f"alter role \"{role}\" set {name} = '{wanted[name]}';" for name in lost]
+        advice = f"Set them in PostgreSQL, as a superuser, then reconnect the pooler: {' '.join(statements)}"
+        return Finding("settings", "problem", f"lost on the way: {', '.join(lost)}", advice)
+    said = ", ".join(f"{name} {most}" for name, most in capped.items())
+    return Finding("settings", "ok", said or "they arrive; no caps on waiting jobs")
 
 
 async def listening(conninfo: str) -> Finding:
@@ -147,9 +151,13 @@ async def _ai(settings: Settings, http: aiohttp.ClientSession, database: Databas
 
 def _provider(provider: dict[str, Any]) -> Finding:
     topic = f"provider {provider['name']}"
+    prefix = PREFIXES[provider["name"]]
     where = f"{provider['endpoint']}: {provider['error'] or provider['status']}"
     if provider["status"] in {"ok", "busy"}:
         return Finding(topic, "ok", where)
     if provider["status"] == "degraded":
-        return Finding(topic, "warning", where, "It answers; mend its key, its model or what its jobs met.")
-    return Finding(topic, "problem", where, "Start it, or mend its URL: its jobs wait until it answers.")
+        return Finding(
+            topic, "warning", where, f"It answers; mend {prefix}_API_KEY, {prefix}_MODEL or what its jobs met."
+        )
+    url = "URL" if prefix == "WHISPERX" else "BASE_URL"
+    return Finding(topic, "problem", where, f"Start it, or mend {prefix}_{url}: its jobs wait until it answers.")

@@ -10,6 +10,10 @@ from aiserv.migrate import SqlFile, numbers
 from aiserv.queries.installation import Finding, InstalledFile, Routine
 
 MIGRATE: Final = "Run aiserv migrate."
+RESTORE: Final = (
+    "As the owner of the schema run these files of sql/ with psql, and grants.sql after them. What you need to be "
+    "different, change in the files."
+)
 _NAME: Final = re.compile(r"^create or replace function aiserv\.(\w+)\(", re.MULTILINE)
 _SETTING: Final = re.compile(r"^set (\w+) = (\S+)$", re.MULTILINE)
 MOST_NAMED: Final = 5
@@ -26,6 +30,10 @@ def drift(
     if newer:
         detail = f"installed by version {newer[-1]}; this is {__version__}"
         return [Finding("schema", "warning", detail, "Look with the version that installed it.")]
+    unknown = sorted(name for name in by_name if name.startswith("migrations/") and name not in files)
+    if unknown:
+        detail = f"has {_some(unknown)}, which version {__version__} does not know"
+        return [Finding("schema", "problem", detail, "Run the version that installed it, or a newer one still.")]
     by_psql = not any(file.checksum for file in by_name.values())
     missing = [name for name, file in files.items() if name not in by_name and (file.runs_once or not by_psql)]
     changed = [
@@ -44,11 +52,14 @@ def _by_hand(files: Mapping[str, SqlFile], routines: Iterable[Routine]) -> Findi
     known = list(routines)
     times = Counter(routine.name for routine in known)
     meant = {routine.name: (file, routine) for file in files.values() if (routine := _routine(file))}
-    changed = sorted(file.name for file, routine in meant.values() if routine not in known)
+    changed = sorted(file.name for name, (file, routine) in meant.items() if name in times and routine not in known)
+    missing = sorted(file.name for name, (file, _) in meant.items() if name not in times)
     foreign = sorted(name for name in times if name not in meant or times[name] > 1)
-    if changed:
-        advice = "Run these files of sql/ with psql, or say in a change of them what you need."
-        return Finding("functions", "problem", f"changed by hand: {_some(changed)}", advice)
+    if changed or missing:
+        said = [
+            f"{what}: {_some(names)}" for what, names in (("missing", missing), ("changed by hand", changed)) if names
+        ]
+        return Finding("functions", "problem", "; ".join(said), RESTORE)
     if foreign:
         advice = "Drop them, or keep yours in a schema of your own: an update may meet them."
         return Finding("functions", "warning", f"not of aiserv: {_some(foreign)}", advice)

@@ -1,25 +1,31 @@
 """aiserv doctor: what it finds beside what PostgreSQL tells, and what it tells the shell."""
 
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import psycopg
 import pytest
 from anyio import to_thread
+from anyio.abc import SocketAttribute, SocketStream
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
 from aiserv import listener
 from aiserv.database import Caps, Database
 from aiserv.doctor import arrived, clock, examine, listening, worst
 from aiserv.embedded import embedded_postgres
-from aiserv.migrate import migrate
+from aiserv.migrate import migrate, sql_files
+from aiserv.pool import Pool
 from aiserv.queries.installation import Finding
 from aiserv.settings import Settings
 from aiserv.stand_in import stand_in_provider
+from tests.conftest import administrator, url_of
 from tests.conftest import database as new_database
-from tests.conftest import url_of
 from tests.processes import aiserv
 from tests.tcp_proxy import tcp_proxy
 from tests.waiting import SOON
@@ -40,6 +46,14 @@ async def found(conninfo: str, topic: str, **variables: str) -> Finding:
     (finding,) = [finding for finding in findings if finding.topic == topic]
     assert (finding.advice is None) == (finding.status == "ok")
     return finding
+
+
+@asynccontextmanager
+async def pooled(url: str) -> AsyncIterator[Database]:
+    """A database as it is behind a pooler that drops the settings of a session."""
+    conninfo = make_conninfo(url, user="pooled")
+    async with Pool(conninfo, min_size=1, max_size=1, kwargs={"autocommit": True}, open=False) as pool:
+        yield Database(pool, SOON)
 
 
 @pytest.fixture
@@ -73,6 +87,11 @@ async def test_a_schema_from_the_files_is_as_in_the_files(conninfo: str) -> None
         ),
         ("update aiserv.installed set version = '99.0'", "warning", "installed by version 99.0"),
         (
+            "insert into aiserv.installed (file) values ('migrations/9999_x.sql')",
+            "problem",
+            "has migrations/9999_x.sql",
+        ),
+        (
             AS_BY_PSQL,
             "ok",
             "",
@@ -99,7 +118,7 @@ async def test_a_schema_of_another_version_is_recognised(
         ),
         ("alter function aiserv.get_job security invoker", "problem", "changed by hand: functions/get_job.sql"),
         ("alter function aiserv.get_job reset all", "problem", "changed by hand: functions/get_job.sql"),
-        ("drop function aiserv.get_job", "problem", "changed by hand: functions/get_job.sql"),
+        ("drop function aiserv.get_job", "problem", "missing: functions/get_job.sql"),
         (
             "create function aiserv.mine() returns integer language sql return 1",
             "warning",
@@ -139,11 +158,78 @@ async def test_a_database_that_is_not_there_is_recognised_without_its_password()
 
 async def test_caps_that_a_pooler_drops_are_recognised(conninfo: str, database: Database) -> None:
     # A pool that was opened without them is what is left behind such a pooler.
-    assert (await arrived(database, Caps(5, 3))).detail == (
-        "lost on the way: aiserv.max_pending, aiserv.max_pending_per_owner"
-    )
-    assert (await found(conninfo, "caps")).detail == "none on waiting jobs"
-    assert (await found(conninfo, "caps", MAX_PENDING="5")).detail == "aiserv.max_pending 5"
+    lost = await arrived(database, Caps(5, 3))
+
+    assert lost.detail == "lost on the way: aiserv.max_pending, aiserv.max_pending_per_owner"
+    assert (await found(conninfo, "settings")).detail == "they arrive; no caps on waiting jobs"
+    assert (await found(conninfo, "settings", MAX_PENDING="5")).detail == "aiserv.max_pending 5"
+
+
+async def test_settings_that_a_pooler_drops_are_set_as_advised(postgres: str) -> None:
+    with new_database(postgres, template="template1") as name, administrator(postgres) as admin:
+        url = url_of(postgres, name)
+        admin.execute("create role pooled superuser login")
+        try:
+            async with pooled(url) as database:
+                finding = await arrived(database, Caps(5))
+            assert finding.detail == "lost on the way: lock_timeout, statement_timeout, aiserv.max_pending"
+            assert finding.advice
+            for statement in re.findall(r"alter role[^;]+;", finding.advice):
+                admin.execute(statement)
+            async with pooled(url) as database:
+                assert (await arrived(database, Caps(5))).status == "ok"
+        finally:
+            admin.execute("drop role pooled")
+
+
+async def test_a_pooler_that_refuses_settings_is_recognised() -> None:
+    said = b"SFATAL\0C08P01\0Munsupported startup parameter: options\0\0"
+
+    async def refuse(client: SocketStream) -> None:
+        async with client:
+            await client.receive()
+            await client.send(b"E" + (len(said) + 4).to_bytes(4) + said)
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as pooler, anyio.create_task_group() as tasks:
+        tasks.start_soon(pooler.serve, refuse)
+        port = pooler.extra(SocketAttribute.local_port)  # noqa: S610 - of anyio
+        finding = await found(f"postgresql://me@127.0.0.1:{port}/x?sslmode=disable&gssencmode=disable", "connection")
+        tasks.cancel_scope.cancel()
+
+    assert finding.status == "problem"
+    assert "ignore_startup_parameters = options" in (finding.advice or "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "drop index aiserv.job_by_queue",
+        "drop trigger _100_guard_finished on aiserv.job",
+        "alter table aiserv.job drop constraint job_finished_has_outcome",
+    ],
+)
+async def test_what_is_missing_is_made_again_as_advised(conninfo: str, db: Db, change: str) -> None:
+    db.execute(change.encode())
+    finding = await found(conninfo, "objects")
+    assert finding.status == "problem"
+    assert finding.advice
+
+    db.execute(finding.advice.removeprefix("Undo it: ").partition(" Or, if")[0].encode())
+
+    assert (await found(conninfo, "objects")).status == "ok"
+
+
+async def test_a_missing_function_is_made_again_as_advised(conninfo: str, db: Db) -> None:
+    db.execute("drop function aiserv.get_job")
+    finding = await found(conninfo, "functions")
+    assert "grants.sql" in (finding.advice or "")
+
+    db.execute("set role aiserv_owner")
+    for file in [*re.findall(r"functions/\w+\.sql", finding.detail), "grants.sql"]:
+        db.execute(sql_files()[file].text.encode())
+
+    for topic in ("functions", "grants", "objects"):
+        assert (await found(conninfo, topic)).status == "ok"
 
 
 async def test_swallowed_notifications_are_recognised(conninfo: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +267,7 @@ async def test_a_provider_without_the_model_is_a_warning(conninfo: str, patient:
         finding = await found(conninfo, "provider llm", LLM_BASE_URL=url, LLM_MODEL="large")
 
     assert (finding.status, "large is not served" in finding.detail) == ("warning", True)
+    assert "LLM_MODEL" in (finding.advice or "")
 
 
 async def test_a_sidecar_that_does_not_answer_is_a_warning(conninfo: str) -> None:

@@ -54,6 +54,14 @@ begin
         left join pg_catalog.pg_roles as grantee on grantee.oid = given.grantee
         union all
         select
+            'public_schema', count(*) > 0, 'warning',
+            coalesce('everybody may create in it, and it is on the path of servers: ' || string_agg(acl.privilege_type, ', '), 'not for everybody to create in'),
+            'revoke create on schema public from public; An operator or function made there may run with the rights of a server.'
+        from pg_catalog.pg_namespace as namespace
+        cross join lateral pg_catalog.aclexplode(namespace.nspacl) as acl
+        where namespace.nspname = 'public' and acl.grantee = 0 and acl.privilege_type = 'CREATE'
+        union all
+        select
             'switched_off', count(*) > 0, 'problem',
             coalesce(string_agg(broken.what, ', ' order by broken.what), 'all triggers fire, all indexes are valid'),
             string_agg(broken.mend || ';', ' ' order by broken.what) || ' Until then nothing guards the state of jobs, or claims are slow.'
@@ -75,4 +83,5 @@ end;
 $$;
 
 comment on function aiserv.inspect_rights is
-'Whether anybody may do more than is meant, or a guard is off: topics role, grants, switched_off.';
+'Whether anybody may do more than is meant, or a guard is off: topics role, grants, public_schema,
+switched_off.';

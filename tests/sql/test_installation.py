@@ -66,6 +66,16 @@ def test_a_service_may_ask(connect: Connect) -> None:
     assert finding(service, "unserved")[0] == "ok"
 
 
+def test_a_schema_public_in_which_everybody_may_create_is_closed_as_advised(db: Db) -> None:
+    assert finding(db, "public_schema")[0] == "ok"
+    db.execute("grant create on schema public to public")
+    assert finding(db, "public_schema")[0] == "warning"
+
+    follow(db, "public_schema")
+
+    assert finding(db, "public_schema")[0] == "ok"
+
+
 def test_a_superuser_has_too_much_power(db: Db, connect: Connect) -> None:
     status, detail = finding(db, "role")
     assert (status, detail.endswith(", a superuser")) == ("warning", True)
