@@ -101,6 +101,11 @@ class CreateJob(NewJob):
     task_type: Name
     model_profile: Name
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether PostgreSQL, too, reads it at one look: its input is neither null nor text."""
+        return self.input is not None and not isinstance(self.input, str)
+
     def over(self, body: str) -> str:
         """The text of the body it was read from, with what came otherwise, or what PostgreSQL would not read.
 

@@ -31,8 +31,6 @@ MAX_MERGED_BYTES: Final = 256 * 1024 * 1024
 # Fields that are JSON when they stand in a query; the others are text.
 JSON_FIELDS: Final = {"input", "metadata", "priority", "max_attempts", "timeout_seconds"}
 TIMES: Final = {"run_at", "delay"}
-# Kinds of input that PostgreSQL must look at twice.
-NOT_PLAIN: Final = {str, type(None)}
 # In one call, during which nobody else is answered: a few milliseconds.
 CHECKED_AT_ONCE: Final = 1000
 _ITEMS: Final = TypeAdapter(list[CreateJob])
@@ -123,7 +121,7 @@ def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401
     times = None if names.isdisjoint(TIMES) else [_times(item) for item in items]
     kinds = [(item.task_type, item.model_profile) for item in items]
     owners = [item.owner_service for item in items]
-    is_plain = "input" not in shared and NOT_PLAIN.isdisjoint([type(item.input) for item in items])
+    is_plain = "input" not in shared and all(item.is_plain for item in items)
     # PostgreSQL need not look for them: with no other name, the brackets around the jobs are the first and the last.
     text = text[text.index("[") : text.rindex("]") + 1] if body.keys() == {"jobs"} else text
     return Batch(text, kinds, owners, "idempotency_key" in names, times, is_plain, wanted)

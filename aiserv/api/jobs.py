@@ -48,12 +48,12 @@ async def create_job(request: web.Request) -> web.Response:
     body, job = await parse(CreateJob, request)
     job = with_headers(job, request)
     wait, applied = patience(request)
-    shown, new = await app[CREATES].create_job(body, job)
-    app[METRICS].transition("create", job.task_type, job.model_profile, int(new))
-    if wait:
-        shown = await app[FINISHED].wait_for(shown.id, wait, partial(while_connected, request))
-    replayed = {} if new else {"Idempotency-Replayed": "true"}
-    return job_response(shown, status=201 if new else 200, headers={**location(shown.id), **replayed, **applied})
+    created = await app[CREATES].create_job(body, job)
+    app[METRICS].transition("create", job.task_type, job.model_profile, int(created.is_new))
+    shown = await app[FINISHED].wait_for(created.id, wait, partial(while_connected, request)) if wait else created
+    replayed = {} if created.is_new else {"Idempotency-Replayed": "true"}
+    headers = {**location(created.id), **replayed, **applied}
+    return job_response(shown, status=201 if created.is_new else 200, headers=headers)
 
 
 def with_headers(job: CreateJob, request: web.Request) -> CreateJob:

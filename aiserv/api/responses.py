@@ -9,6 +9,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from aiserv.api.preconditions import has_version
 from aiserv.queries.base import ShownJob
+from aiserv.queries.jobs import CreatedJob
 
 JSON_HEADERS: Final = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
 
@@ -18,7 +19,9 @@ def json_response(body: str, *, status: int = 200, headers: dict[str, str] | Non
     return web.Response(body=body.encode(), status=status, headers={**JSON_HEADERS, **(headers or {})})
 
 
-def job_response(shown: ShownJob, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def job_response(
+    shown: ShownJob | CreatedJob, *, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
     """A job, and its version as ETag."""
     return json_response(shown.text, status=status, headers={"ETag": f'"{shown.version}"', **(headers or {})})
 

@@ -25,7 +25,9 @@ class Summary(NamedTuple):
 class CreatedJob(NamedTuple):
     """A job that was asked for, and whether it is new: not the one that its idempotency key made before."""
 
-    shown: ShownJob
+    id: UUID
+    text: JobJson
+    version: str
     is_new: bool
 
 
@@ -83,29 +85,27 @@ def _jobs(times: list[str | None] | None) -> LiteralString:
 class JobQueries(Queries):
     """Jobs and batches: create and read."""
 
-    async def create_each(self, jobs: Sequence[str], patience: timedelta = PATIENCE) -> list[Creation | None]:
+    async def create_each(
+        self, jobs: Sequence[str], patience: timedelta = PATIENCE, *, plain: bool = False
+    ) -> list[Creation | None]:
         """What became of each job, given as the JSON of its body.
 
-        It is None where an idempotency key was held by another transaction for longer than `patience`.
+        It is None where an idempotency key was held by another transaction for longer than `patience`. They are `plain`
+        if no input is null or text, and no field unknown.
         """
         rows = await self._rows(
             """
             select
-                each.code, each.message, each.is_new, (each.created).id,
+                each.code, each.message, (each.created).id,
                 case when each.code is null then aiserv.job_json(each.created)::text end,
-                case when each.code is null then aiserv.job_version(each.created) end,
-                (each.created).status, (each.created).attempt, (each.created).task_type, (each.created).model_profile
-            from aiserv.create_each(jobs => %(jobs)s::json, patience => %(patience)s) as each
+                case when each.code is null then aiserv.job_version(each.created) end, each.is_new
+            from aiserv.create_each(jobs => %(jobs)s::json, patience => %(patience)s, plain => %(plain)s) as each
             """,
-            {"jobs": f"[{','.join(jobs)}]", "patience": patience},
+            {"jobs": f"[{','.join(jobs)}]", "patience": patience, "plain": plain},
         )
         return [
-            None
-            if code == LOCK_NOT_AVAILABLE
-            else refusal(code, message)
-            if code
-            else CreatedJob(ShownJob(*shown), new)
-            for code, message, new, *shown in rows
+            None if code == LOCK_NOT_AVAILABLE else refusal(code, message) if code else CreatedJob(*created)
+            for code, message, *created in rows
         ]
 
     async def create_jobs(

@@ -40,7 +40,10 @@ begin
         end if;
         return (
             select made.created
-            from aiserv._create_all(json_build_array(item), has_keys => item.idempotency_key is not null) as made
+            from aiserv._create_all(
+                json_build_array(item), has_keys => item.idempotency_key is not null,
+                plain => json_typeof(item.input) not in ('string', 'null')
+            ) as made
         );
     exception
         when data_exception or not_null_violation then

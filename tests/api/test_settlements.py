@@ -155,13 +155,13 @@ async def test_creates_and_settlements_that_wait_alone_leave_most_connections_to
     alone_now, alone_most, answers = 0, 0, list[Answer]()
 
     def watched(send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def watch(database: Database, given: Sequence[str], patience: timedelta) -> Any:  # noqa: ANN401
+        async def watch(database: Database, given: Sequence[str], patience: timedelta, **how: bool) -> Any:  # noqa: ANN401
             nonlocal alone_now, alone_most
             is_alone = patience == PATIENCE_ALONE
             alone_now += is_alone
             alone_most = max(alone_most, alone_now)
             try:
-                return await send(database, given, patience)
+                return await send(database, given, patience, **how)
             finally:
                 alone_now -= is_alone
 

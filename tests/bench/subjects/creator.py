@@ -21,7 +21,7 @@ async def create() -> None:
         tasks.start_soon(creates.run)
 
         async def one(_lane: int) -> UUID:
-            return (await creates.create_job(JOB_TEXT, job)).shown.id
+            return (await creates.create_job(JOB_TEXT, job)).id
 
         await create_for(one, CREATORS)
         tasks.cancel_scope.cancel()
