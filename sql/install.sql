@@ -42,13 +42,13 @@ insert into aiserv.installed (file) values
 \ir functions/_backoff.sql
 \ir functions/_cancel.sql
 \ir functions/_check_bulk.sql
-\ir functions/_check_claim.sql
 \ir functions/_check_completion.sql
 \ir functions/_check_failure.sql
 \ir functions/_check_filter.sql
 \ir functions/_check_names.sql
 \ir functions/_check_room.sql
 \ir functions/_claim.sql
+\ir functions/_claim_complaint.sql
 \ir functions/_complaint.sql
 \ir functions/_complaint_about.sql
 \ir functions/_complete.sql
@@ -77,6 +77,7 @@ insert into aiserv.installed (file) values
 \ir functions/_lowest_id.sql
 \ir functions/_matching_ids.sql
 \ir functions/_move_cursor.sql
+\ir functions/_next_wake.sql
 \ir functions/_open_queues.sql
 \ir functions/_place.sql
 \ir functions/_promote.sql
@@ -100,6 +101,7 @@ insert into aiserv.installed (file) values
 \ir functions/_sent_jobs.sql
 \ir functions/_services.sql
 \ir functions/_settings_key.sql
+\ir functions/_settings_keys.sql
 \ir functions/_settle_failure.sql
 \ir functions/_settlement.sql
 \ir functions/_settlement_complaint.sql
@@ -117,6 +119,7 @@ insert into aiserv.installed (file) values
 \ir functions/check_job_version.sql
 \ir functions/check_queue_version.sql
 \ir functions/claim_jobs.sql
+\ir functions/claim_work.sql
 \ir functions/complete_job.sql
 \ir functions/count_jobs.sql
 \ir functions/create_batch.sql

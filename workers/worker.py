@@ -30,6 +30,8 @@ LONGEST_LEASE: Final = timedelta(seconds=60)
 # PostgreSQL in trouble is not asked more often than this, whatever the poll interval.
 ERROR_SECONDS: Final = 1.0
 STRETCH_SECONDS: Final = 0.005
+# PostgreSQL writes down that we live no more often than this.
+KNOWN_SECONDS: Final = 10.0
 
 
 @dataclass
@@ -72,6 +74,7 @@ class Worker:
         self._looks = TokenBucket()
         self._abandoned = anyio.CancelScope()
         self._asked_at = -LOOK_SECONDS
+        self._known_until = 0.0
         # PostgreSQL may have more jobs than there were slots for: then each slot that is free is a reason to look.
         self._more = True
         # While a claim is under way, its jobs are not among our attempts yet.
@@ -181,6 +184,7 @@ class Worker:
 
     async def _claim(self, free: int) -> tuple[list[Job], float | None]:
         self._cancel_heard = False
+        now = time.monotonic()
         claimer = Claimer(
             self.worker_id,
             self.instance_id,
@@ -191,7 +195,10 @@ class Worker:
             self.providers,
             self.queues,
         )
-        claimed = await self.claim_database.claim(claimer, free)
+        is_known = now < self._known_until
+        claimed = await self.claim_database.claim(claimer, free, is_known=is_known)
+        if not is_known:
+            self._known_until = now + KNOWN_SECONDS
         self.record.last_claim_at = datetime.now(UTC)
         return claimed
 

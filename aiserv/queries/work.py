@@ -43,40 +43,26 @@ class Trouble(Protocol):
 class WorkQueries(Queries):
     """What workers do, and the sweeper."""
 
-    async def claim(self, claimer: Claimer, limit: int) -> tuple[list[Job], float | None]:
-        """Jobs for a built-in worker, and in how many seconds it should look again though nobody wakes it."""
+    async def claim(self, claimer: Claimer, limit: int, *, is_known: bool = False) -> tuple[list[Job], float | None]:
+        """Jobs for a built-in worker, and in how many seconds it should look again though nobody wakes it.
+
+        With `is_known` PostgreSQL is not told again who claims: it heard so less than ten seconds ago.
+        """
         rows = await self._rows(
             """
-            with claimed as materialized (
-                select
-                    job.id, job.owner_service, job.task_type, job.model_profile, job.attempt, job.timeout_seconds,
-                    job.traceparent, job.input::text, job.run_at, job.started_at, job.lease_expires_at
-                from aiserv.claim_jobs(
-                    worker_id      => %(worker_id)s,
-                    task_types     => %(task_types)s,
-                    model_profiles => %(model_profiles)s,
-                    max_jobs       => %(limit)s,
-                    lease          => %(lease)s,
-                    instance_id    => %(instance_id)s,
-                    slots          => %(slots)s,
-                    providers      => %(providers)s::jsonb,
-                    queues         => %(queues)s::jsonb
-                ) as job
-            )
-            select
-                -- Who got all that it asked for comes again anyway.
-                case when (select count(*) from claimed) < %(limit)s then (
-                    select aiserv.seconds_until(
-                        aiserv.next_wake(
-                            task_types     => %(task_types)s,
-                            model_profiles => %(model_profiles)s,
-                            queues         => %(queues)s::jsonb
-                        )
-                    )
-                ) end,
-                claimed.*
-            from (values (true)) as answer
-            left join claimed on true
+            select work.*
+            from aiserv.claim_work(
+                worker_id      => %(worker_id)s,
+                instance_id    => %(instance_id)s,
+                task_types     => %(task_types)s,
+                model_profiles => %(model_profiles)s,
+                max_jobs       => %(limit)s,
+                lease          => %(lease)s,
+                slots          => %(slots)s,
+                providers      => %(providers)s::jsonb,
+                queues         => %(queues)s::jsonb,
+                is_known       => %(is_known)s
+            ) as work
             """,
             {
                 "worker_id": claimer.worker_id,
@@ -88,6 +74,7 @@ class WorkQueries(Queries):
                 "providers": json.dumps(dict(claimer.providers)) if claimer.providers else None,
                 "queues": json.dumps(dict(claimer.queues)) if claimer.queues else None,
                 "limit": limit,
+                "is_known": is_known,
             },
             binary=True,
         )

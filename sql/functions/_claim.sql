@@ -2,9 +2,11 @@ create or replace function aiserv._claim(
     task_types     text[],
     model_profiles text[],
     max_jobs       integer,
-    claimer        aiserv._claimer
+    claimer        aiserv._claimer,
+    recover        boolean,
+    out jobs       aiserv.jobs[],
+    out wake_at    timestamptz
 )
-returns uuid[]
 language plpgsql
 set search_path = pg_temp
 as $$
@@ -12,17 +14,19 @@ declare
     asked         record;
     open_profiles text[];
     open_kinds    text[];
+    key           bigint;
     capacity      bigint;
     moment        timestamptz := clock_timestamp();
     due           boolean;
     limited       boolean;
     troubled      boolean;
     services      aiserv._service[];
-    level         integer;
+    looked        record;
     below         integer := 101;
     depth         integer := 1;
     taken         record;
-    claimed       uuid[] := array[]::uuid[];
+    claimed       integer := 0;
+    again         record;
     bytes_left    bigint := 67108864::bigint;  -- 64 MiB
     kept          jsonb := aiserv._cursor();
     pages         bigint := 0;
@@ -31,16 +35,13 @@ begin
     -- Whoever gives a queue its first settings waits for the claims that did not see them, and claims for who is giving some.
     -- Which locks these are depends on nothing but what the claimer asked for: a second look in the same transaction must not
     -- take others, out of order.
-    perform pg_advisory_xact_lock_shared(settings.key)
-    from (
-        select distinct aiserv._settings_key(profile.name) as key
-        from unnest(coalesce(nullif(_claim.model_profiles, '{}'), array[null])) as profile(name)
-        order by 1
-    ) as settings;
+    foreach key in array aiserv._settings_keys(_claim.model_profiles) loop
+        perform pg_advisory_xact_lock_shared(key);
+    end loop;
     open_profiles := asked.profiles;
     open_kinds := asked.kinds;
 
-    -- Nearly always neither is so, and this is all that it costs. A queue without settings pays nothing for those that others
+    -- Nearly always nothing of it is so, and this is all that it costs. A queue without settings pays nothing for those that others
     -- have. The rows, too, are those of what was asked for.
     select
         exists (
@@ -55,21 +56,20 @@ begin
             select
             from aiserv.queue_setting as setting
             where coalesce(cardinality(_claim.model_profiles), 0) = 0 or setting.model_profile = any(_claim.model_profiles)
-        )
-    into due, limited;
+        ),
+        exists (select from aiserv.provider)
+    into due, limited, troubled;
     if due then
         perform aiserv._promote(asked.profiles, asked.kinds);
     end if;
     if limited then
         perform aiserv._lock_limits(_claim.model_profiles);
     end if;
-    -- As long as all providers are well, this is all that it costs.
-    troubled := exists (select from aiserv.provider);
     if troubled then
         services := aiserv._services(asked.profiles, asked.kinds, claimer.providers);
     end if;
 
-    while cardinality(claimed) < _claim.max_jobs and bytes_left > 0 loop
+    while claimed < _claim.max_jobs and bytes_left > 0 loop
         if limited or troubled then
             -- A statement of its own: it counts what others claimed while this one waited for the lock.
             select array_agg(queue.model_profile), array_agg(queue.task_type), min(queue.capacity)
@@ -77,55 +77,65 @@ begin
             from aiserv._open_queues(asked.profiles, asked.kinds, services) as queue;
         end if;
 
-        select max(top.priority) into level
-        from unnest(open_profiles, open_kinds) as queue(model_profile, task_type)
-        cross join lateral (
-            select ready.priority
-            from aiserv.ready as ready
-            where ready.model_profile = queue.model_profile and ready.task_type = queue.task_type and ready.priority < below
-            order by ready.priority desc
-            limit 1
-        ) as top;
-        exit when level is null;
+        looked := aiserv._level(open_profiles, open_kinds, below, claimer.owner_service, kept);
+        exit when looked.level is null;
 
         taken := aiserv._take(
-            open_profiles, open_kinds, level, least(_claim.max_jobs - cardinality(claimed), capacity)::integer, depth,
-            bytes_left, claimer, kept
+            looked.lanes, looked.level, least(_claim.max_jobs - claimed, capacity)::integer, depth, bytes_left, claimer
         );
-        claimed := claimed || taken.job_ids;
+        _claim.jobs := _claim.jobs || taken.jobs;
+        claimed := coalesce(cardinality(_claim.jobs), 0);
         bytes_left := bytes_left - taken.bytes;
         pages := pages + taken.pages;
         if limited then
-            perform aiserv._spend(taken.job_ids);
+            perform aiserv._spend(array(select job.id from unnest(taken.jobs) as job));
         end if;
         if troubled then
-            services := aiserv._send_probes(taken.job_ids, services);
+            services := aiserv._send_probes(array(select job.id from unnest(taken.jobs) as job), services);
         end if;
         if kept is not null and taken.is_last then
             -- Nothing after the cursor: what there is lies before it.
             kept := null;
         -- Nothing here but what other claims hold: look further down the lanes, at last below this level.
         elsif taken.is_last then
-            below := level;
+            exit when looked.is_lowest;
+            below := looked.level;
             depth := 1;
-        elsif taken.job_ids = '{}' then
+        elsif taken.jobs is null then
             depth := depth * 8;
         end if;
     end loop;
 
     -- A long transaction elsewhere keeps the rows of jobs long claimed, and each look from the head walks over them: then the next
     -- claim begins where this one ended. Full claims only: whoever comes back short has looked everywhere.
-    if claimed <> '{}' and cardinality(claimed) = _claim.max_jobs and (kept is not null or pages > 8 * cardinality(claimed) + 100) then
-        perform aiserv._move_cursor(kept, claimed);
+    if claimed > 0 and claimed = _claim.max_jobs and (kept is not null or pages > 8 * claimed + 100) then
+        perform aiserv._move_cursor(kept, array(select job.id from unnest(_claim.jobs) as job));
+    end if;
+    if claimed = _claim.max_jobs then
+        return;
     end if;
 
     -- Short for its bytes and not for want of jobs: whoever looks next finds more.
-    if bytes_left <= 0 and cardinality(claimed) < _claim.max_jobs then
+    if bytes_left <= 0 then
         perform pg_notify('aiserv_ready', queue.model_profile)
         from (select distinct unnest(open_profiles)) as queue(model_profile);
     end if;
-    return claimed;
+    _claim.wake_at := aiserv._next_wake(asked.profiles, asked.kinds);
+    -- Only a claim that came back short looks for jobs of the dead: no one waits longer than the lease.
+    if not _claim.recover or _claim.wake_at is null or _claim.wake_at > clock_timestamp() then
+        return;
+    end if;
+    perform from aiserv.recover_jobs();
+    if found then
+        again := aiserv._claim(
+            _claim.task_types, _claim.model_profiles, _claim.max_jobs - claimed, claimer, recover => false
+        );
+        _claim.jobs := _claim.jobs || again.jobs;
+        _claim.wake_at := again.wake_at;
+    end if;
 end;
 $$;
 
-comment on function aiserv._claim is 'Lease up to max_jobs jobs of these queues to the claimer and return their ids, in order: priority, owners in turns, run_at, id.';
+comment on function aiserv._claim is
+'Lease up to max_jobs jobs of these queues to the claimer and return them in order (priority, owners in turns, run_at, id), or null.
+With recover a claim that comes back short takes jobs of the dead, too. Short of max_jobs it says when to try again: see next_wake.';

@@ -4,8 +4,8 @@ create or replace function aiserv._hold_in_turns(
     max_jobs    integer,
     depth       integer,
     out places  tid[],
-    out job_ids uuid[],
     out sizes   integer[],
+    out bytes   bigint,
     out numbers bigint[],
     out is_last boolean
 )
@@ -50,7 +50,7 @@ begin
     ),
     -- In the order of turns and no more than are wanted: another claim must not miss what this one locks and leaves.
     held as materialized (
-        select ready.ctid as place, ready.job_id, ready.input_bytes, candidate.number
+        select ready.ctid as place, ready.input_bytes, candidate.number
         from candidate
         join aiserv.ready as ready on ready.ctid = candidate.place
         order by candidate.round, candidate.served_at nulls first, candidate.owner_service
@@ -58,15 +58,15 @@ begin
         for update of ready skip locked
     )
     select
-        array_agg(held.place), array_agg(held.job_id), array_agg(held.input_bytes), array_agg(held.number),
+        array_agg(held.place), array_agg(held.input_bytes), sum(held.input_bytes), array_agg(held.number),
         count(*) < _hold_in_turns.max_jobs and not exists (select from candidate where candidate.position = reach)
     into
-        _hold_in_turns.places, _hold_in_turns.job_ids, _hold_in_turns.sizes, _hold_in_turns.numbers, _hold_in_turns.is_last
+        _hold_in_turns.places, _hold_in_turns.sizes, _hold_in_turns.bytes, _hold_in_turns.numbers, _hold_in_turns.is_last
     from held;
 end;
 $$;
 
 comment on function aiserv._hold_in_turns is
 'Lock up to max_jobs ready jobs of these lanes: owners in turns, within an owner by run_at, then id. Says in that order where they
-lie, how large their inputs are and in which of the lanes; null for none. Of each lane it looks only at as many as are needed to give
+lie, how large their inputs are, each and together, and in which of the lanes; null for none. Of each lane it looks only at as many as are needed to give
 max_jobs, times depth; is_last says that the lanes hold nothing else, otherwise what is left may lie deeper than other claims hold.';

@@ -1,28 +1,56 @@
 create or replace function aiserv._level(
     model_profiles text[],
     task_types     text[],
-    level          integer,
+    below          integer,
     owner_service  text,
-    cursor         jsonb
+    cursor         jsonb,
+    out level      integer,
+    out lanes      aiserv._lane[],
+    out is_lowest  boolean
 )
-returns aiserv._lane[]
 language plpgsql
 stable
 set search_path = pg_temp
 as $$
 declare
-    lanes aiserv._lane[];
+    lowest integer;
 begin
+    -- Of each queue the last two lanes. From the end, for there is the highest level; and what was claimed lately lies at the
+    -- beginning of an owner's lane: while a long transaction keeps those rows from being cleared away, every look would walk
+    -- over them.
+    select
+        max(last.priority), min(case when previous.priority is null then last.priority else -101 end),
+        array_agg((queue.model_profile, queue.task_type, last.owner_service, '-infinity', aiserv._lowest_id('epoch'))::aiserv._lane)
+    into _level.level, lowest, _level.lanes
+    from unnest(_level.model_profiles, _level.task_types) as queue(model_profile, task_type)
+    cross join lateral (
+        select ready.priority, ready.owner_service
+        from aiserv.ready as ready
+        where ready.model_profile = queue.model_profile and ready.task_type = queue.task_type and ready.priority < _level.below
+        order by ready.priority desc, ready.owner_service desc
+        limit 1
+    ) as last
+    left join lateral (
+        select ready.priority
+        from aiserv.ready as ready
+        where ready.model_profile = queue.model_profile
+          and ready.task_type = queue.task_type
+          and (ready.priority, ready.owner_service) < (last.priority, last.owner_service)
+        order by ready.priority desc, ready.owner_service desc
+        limit 1
+    ) as previous on true;
+
+    -- As nearly always: one owner, or none in most queues, and one level. Otherwise who knows what lies below.
+    _level.is_lowest := lowest = _level.level;
     if _level.owner_service is not null then
         -- Of one owner: no look at the others.
-        lanes := array(
+        _level.lanes := array(
             select (queue.model_profile, queue.task_type, _level.owner_service, '-infinity', aiserv._lowest_id('epoch'))::aiserv._lane
             from unnest(_level.model_profiles, _level.task_types) as queue(model_profile, task_type)
         );
-    else
-        -- One look into the index for each, and from its end: what was claimed lately lies at the beginning of an owner's lane,
-        -- and while a long transaction keeps those rows from being cleared away, every look would walk over them.
-        lanes := array(
+    elsif not _level.is_lowest then
+        -- One look for each owner.
+        _level.lanes := array(
             with recursive owner(model_profile, task_type, owner_service) as (
                 select queue.model_profile, queue.task_type, last.owner_service
                 from unnest(_level.model_profiles, _level.task_types) as queue(model_profile, task_type)
@@ -55,12 +83,12 @@ begin
     end if;
 
     if _level.cursor is not null then
-        lanes := array(
+        _level.lanes := array(
             select (
                 lane.model_profile, lane.task_type, lane.owner_service,
                 coalesce((spot.place ->> 0)::timestamptz, lane.run_at), coalesce((spot.place ->> 1)::uuid, lane.job_id)
             )::aiserv._lane
-            from unnest(lanes) as lane
+            from unnest(_level.lanes) as lane
             cross join lateral (
                 select _level.cursor -> 'lanes' -> jsonb_build_array(
                     lane.model_profile, lane.task_type, _level.level, lane.owner_service
@@ -68,10 +96,10 @@ begin
             ) as spot
         );
     end if;
-    return lanes;
 end;
 $$;
 
 comment on function aiserv._level is
-'The lanes of one priority level in these queues: one for each owner with ready jobs, or the one of the owner that is asked for. They
-begin at the head, or where the cursor is.';
+'The highest priority below the one given with ready jobs in these queues, null for none, and its lanes: one for each owner with ready
+jobs, or the one of the owner that is asked for. They begin at the head, or where the cursor is. is_lowest says that there is nothing
+else in these queues; otherwise there may be, at this level or below.';

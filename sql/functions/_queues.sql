@@ -9,16 +9,28 @@ language plpgsql
 stable
 set search_path = pg_temp
 as $$
+declare
+    wanted  text[] := array[]::text[];
+    profile text;
+    kind    text;
 begin
-    -- Nothing named twice, nothing left open: the queues are known without a look at the tables.
+    -- Nothing left open: the queues are known without a look at the tables. They are few: loops cost less than a statement.
     if cardinality(_queues.task_types) > 0 and cardinality(_queues.model_profiles) > 0 then
-        select array_agg(queue.model_profile), array_agg(queue.task_type) into _queues.profiles, _queues.kinds
-        from (
-            select distinct profile.name as model_profile, kind.name as task_type
-            from unnest(_queues.model_profiles) as profile(name)
-            cross join unnest(_queues.task_types) as kind(name)
-            where (_queues.queues -> profile.name ? kind.name) is not false
-        ) as queue;
+        foreach kind in array _queues.task_types loop
+            if (kind = any(wanted)) is not true then
+                wanted := wanted || kind;
+            end if;
+        end loop;
+        foreach profile in array _queues.model_profiles loop
+            -- Nothing named twice.
+            continue when profile = any(_queues.profiles);
+            foreach kind in array wanted loop
+                if (_queues.queues -> profile ? kind) is not false then
+                    _queues.profiles := _queues.profiles || profile;
+                    _queues.kinds := _queues.kinds || kind;
+                end if;
+            end loop;
+        end loop;
         return;
     end if;
 

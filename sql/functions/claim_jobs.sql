@@ -23,10 +23,14 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    claimer aiserv._claimer;
-    claimed uuid[];
+    complaint text := aiserv._claim_complaint(claim_jobs.worker_id, claim_jobs.max_jobs, claim_jobs.lease, claim_jobs.claim_id);
+    claimer   aiserv._claimer;
+    repeated  uuid[];
+    claimed   record;
 begin
-    perform aiserv._check_claim(claim_jobs.worker_id, claim_jobs.max_jobs, claim_jobs.lease, claim_jobs.claim_id);
+    if complaint is not null then
+        raise exception using errcode = 'JV400', message = complaint;
+    end if;
     claimer := (
         claim_jobs.worker_id,
         aiserv.touch_worker(
@@ -41,7 +45,7 @@ begin
     -- version of each job: whoever was to give back what nobody heard of does not, now that somebody has.
     if claim_jobs.claim_id is not null then
         perform pg_advisory_xact_lock(hashtextextended(claim_jobs.claim_id, hashtext(claim_jobs.worker_id)));
-        claimed := array(
+        repeated := array(
             select lease.job_id
             from aiserv.lease as lease
             where lease.worker_id = claim_jobs.worker_id and lease.claim_id = claim_jobs.claim_id
@@ -49,36 +53,22 @@ begin
             order by lease.job_id
             for update
         );
-        update aiserv.lease as lease set updated_at = clock_timestamp() where lease.job_id = any(claimed);
-    end if;
-
-    if coalesce(cardinality(claimed), 0) = 0 then
-        claimed := aiserv._claim(claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.max_jobs, claimer);
-        -- Only a claim that came back short looks for jobs of the dead: no one waits longer than the lease.
-        if claim_jobs.recover and cardinality(claimed) < claim_jobs.max_jobs
-            and (
-                select lease.job_id from aiserv.lease as lease
-                where lease.lease_expires_at < clock_timestamp()
-                order by lease.job_id
-                limit 1
-            ) is not null
-            and exists (select from aiserv.recover_jobs())
-        then
-            claimed := claimed || aiserv._claim(
-                claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.max_jobs - cardinality(claimed), claimer
-            );
+        update aiserv.lease as lease set updated_at = clock_timestamp() where lease.job_id = any(repeated);
+        if found then
+            -- One by one, or all leases might be read for each: see _complete.
+            return query
+            select job.*
+            from unnest(repeated) with ordinality as claim(job_id, position)
+            cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = claim.job_id limit 1) as job
+            order by claim.position;
+            return;
         end if;
     end if;
 
-    if claimed = '{}' then
-        return;
-    end if;
-    -- One by one, or all leases might be read for each: see _complete.
-    return query
-    select job.*
-    from unnest(claimed) with ordinality as claim(job_id, position)
-    cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = claim.job_id limit 1) as job
-    order by claim.position;
+    claimed := aiserv._claim(
+        claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.max_jobs, claimer, claim_jobs.recover
+    );
+    return query select job.* from unnest(claimed.jobs) as job;
 end;
 $$;
 

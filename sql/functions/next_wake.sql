@@ -15,61 +15,9 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    asked   record;
-    soonest timestamptz;
+    asked record := aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues);
 begin
-    asked := aiserv._queues(next_wake.task_types, next_wake.model_profiles, next_wake.queues);
-    soonest := least(
-        -- A job of theirs becomes due.
-        (
-            select min(first.run_at)
-            from unnest(asked.profiles, asked.kinds) as queue(model_profile, task_type)
-            cross join lateral (
-                select scheduled.run_at
-                from aiserv.scheduled as scheduled
-                where scheduled.model_profile = queue.model_profile and scheduled.task_type = queue.task_type
-                order by scheduled.run_at
-                limit 1
-            ) as first
-        ),
-        -- A lease runs out, of whatever queue: any claim that comes back short recovers it.
-        (select min(lease.lease_expires_at) from aiserv.lease as lease)
-    );
-    if exists (select from aiserv.queue_setting) then
-        -- A pause ends, or a rate allows the next job. Balances are as the last claim left them: what they allowed since
-        -- then is no reason to come, or nobody would ever sleep beside a queue that nobody claims from.
-        soonest := least(soonest, (
-            select min(change.moment)
-            from aiserv.queue_setting as setting
-            join unnest(asked.profiles, asked.kinds) as queue(model_profile, task_type)
-                on queue.model_profile = setting.model_profile and setting.task_type in ('', queue.task_type)
-            cross join lateral (
-                select greatest(
-                    setting.paused_until,
-                    setting.refilled_at + (1 - setting.request_balance) / setting.requests_per_minute * interval '1 minute',
-                    setting.refilled_at - setting.token_balance / setting.tokens_per_minute * interval '1 minute'
-                ) as moment
-            ) as change
-            where not setting.paused and change.moment > clock_timestamp()
-        ));
-    end if;
-    if exists (select from aiserv.provider) then
-        -- A provider may be probed, and there is a job for it.
-        soonest := least(soonest, (
-            select min(trouble.probe_at)
-            from aiserv._trouble as trouble
-            join unnest(asked.profiles, asked.kinds) as queue(model_profile, task_type)
-                on queue.model_profile = trouble.model_profile
-            where exists (
-                select
-                from aiserv.ready as ready
-                where ready.model_profile = queue.model_profile and ready.task_type = queue.task_type
-            )
-              and trouble.probe_at > clock_timestamp() - interval '1 minute'
-              and exists (select from aiserv._open_queues(array[queue.model_profile], array[queue.task_type], null))
-        ));
-    end if;
-    return soonest;
+    return aiserv._next_wake(asked.profiles, asked.kinds);
 end;
 $$;
 

@@ -160,14 +160,14 @@ MUTANTS = [
     Mutant(
         "a repeated claim claims again",
         "sql/functions/claim_jobs.sql",
-        "if coalesce(cardinality(claimed), 0) = 0 then",
-        "if true then",
+        "        if found then\n",
+        "        if false then\n",
         "tests/sql/test_fencing.py::test_a_repeated_claim_returns_what_still_runs_of_it",
     ),
     Mutant(
         "a claim does not wait for the disk",
-        "sql/functions/claim_jobs.sql",
-        "    if claimed = '{}' then\n        return;\n    end if;\n",
+        "sql/functions/_claim.sql",
+        "    if claimed = _claim.max_jobs then\n        return;\n    end if;\n",
         "    perform set_config('synchronous_commit', 'off', true);\n",
         "tests/faults/test_postgres_restarts.py::test_a_claim_survives_a_crash_and_its_number_is_given_out_once",
     ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -54,6 +55,15 @@ CALLS: dict[str, dict[str, Any]] = {
     "settle_each": {"settlements": "[]"},
     "settle_jobs": {"settlements": "[]"},
     "heartbeat_jobs": {"job_ids": [], "attempts": []},
+    "claim_work": {
+        "worker_id": "w",
+        "instance_id": UUID(int=1),
+        "task_types": ["b"],
+        "model_profiles": ["c"],
+        "max_jobs": 1,
+        "lease": "1 minute",
+        "slots": 1,
+    },
     "recover_jobs": {},
     "retry_jobs": {"match_all": True},
     "delete_jobs": {"model_profile": "c"},

@@ -93,6 +93,20 @@ def test_a_claim_starts_an_attempt_under_a_lease(db: Db) -> None:
     assert attempts(db, job["id"]) == [(1, None)]
 
 
+def test_a_claimed_job_is_shown_as_whoever_looks_will_see_it(db: Db) -> None:
+    job = create(
+        db, owner_ref="a/b", priority=7, max_attempts=5, timeout_seconds=9.5, metadata='{"k": 1}', idempotency_key="k"
+    )
+    create(db)
+    claim(db)
+    call(db, "fail_job", job_id=job["id"], category="timeout", message="late", retryable=True, retry_after="0")
+
+    claimed = claim(db, 2)
+
+    assert claimed == [get(db, each["id"]) for each in claimed]
+    assert (claimed[0]["id"], claimed[0]["failures"], claimed[0]["error_category"]) == (job["id"], 1, "timeout")
+
+
 def test_a_completed_job_shows_its_result_and_no_trace_of_earlier_failures(db: Db) -> None:
     job = claimed(db)
     call(db, "fail_job", job_id=job["id"], category="timeout", message="late", retryable=True, retry_after="0")

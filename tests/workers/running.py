@@ -42,9 +42,9 @@ class Meddler(Database):
     after_renewal: Hook | None = None
     claims = 0
 
-    async def claim(self, claimer: Claimer, limit: int) -> tuple[list[Job], float | None]:
+    async def claim(self, claimer: Claimer, limit: int, *, is_known: bool = False) -> tuple[list[Job], float | None]:
         self.claims += 1
-        claimed = await super().claim(claimer, limit)
+        claimed = await super().claim(claimer, limit, is_known=is_known)
         await _call_once(self, "after_claim")
         return claimed
 

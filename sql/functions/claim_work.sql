@@ -1,0 +1,68 @@
+create or replace function aiserv.claim_work(
+    worker_id      text,
+    instance_id    uuid,
+    task_types     text[],
+    model_profiles text[],
+    max_jobs       integer,
+    lease          interval,
+    slots          integer,
+    providers      jsonb   default null,
+    queues         jsonb   default null,
+    is_known       boolean default false
+)
+returns table (
+    due_in           double precision,
+    id               uuid,
+    owner_service    text,
+    task_type        text,
+    model_profile    text,
+    attempt          integer,
+    timeout_seconds  double precision,
+    traceparent      text,
+    input            text,
+    run_at           timestamptz,
+    started_at       timestamptz,
+    lease_expires_at timestamptz
+)
+language plpgsql
+security definer
+set search_path = pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    complaint text := aiserv._claim_complaint(claim_work.worker_id, claim_work.max_jobs, claim_work.lease);
+    claimed   record;
+begin
+    if complaint is not null then
+        raise exception using errcode = 'JV400', message = complaint;
+    end if;
+    if not claim_work.is_known then
+        perform aiserv.touch_worker(
+            claim_work.worker_id, claim_work.task_types, claim_work.model_profiles, claim_work.instance_id, claim_work.slots,
+            claim_work.providers, claim_work.queues
+        );
+    end if;
+    claimed := aiserv._claim(
+        claim_work.task_types, claim_work.model_profiles, claim_work.max_jobs,
+        (
+            claim_work.worker_id, claim_work.instance_id, null, claim_work.lease, claim_work.providers, claim_work.queues, null
+        )::aiserv._claimer,
+        recover => true
+    );
+    due_in := aiserv.seconds_until(claimed.wake_at);
+    return query
+    select
+        claim_work.due_in, job.id, job.owner_service, job.task_type, job.model_profile, job.attempt, job.timeout_seconds,
+        job.traceparent, job.input::text, job.run_at, job.started_at, job.lease_expires_at
+    from unnest(coalesce(claimed.jobs, array[null]::aiserv.jobs[])) as job;
+end;
+$$;
+
+comment on function aiserv.claim_work is
+'As claim_jobs, for a worker that stays: it gets of each job what it takes to run it, and in due_in in how many seconds to look
+again though nobody calls; null when it got as many as it asked for, or there is no reason to. Without a job that is all of one row.
+With is_known it has said within the last ten seconds who it is, and does not again. Raises JV400 as claim_jobs.';
