@@ -23,6 +23,6 @@ def within(goal: float) -> float:
     return goal if IS_ALONE else goal + SOON
 
 
-def rounds(least: int) -> int:
-    """So many, and in a soak a multiple."""
-    return least * TIMES
+def rounds(least: int, alone: int = 0) -> int:
+    """So many, at least as many as said where nothing else runs, and in a soak a multiple."""
+    return max(least * TIMES, alone if IS_ALONE else 0)

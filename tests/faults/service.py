@@ -64,7 +64,7 @@ class Service:
     def launch_worker(self, number: int | None = None, **variables: str) -> Process:
         """A worker that may not be there yet."""
         names = {"WORKER_ID": f"worker-{len(self.workers) if number is None else number}"}
-        worker = self._start("worker", "llm", **{**names, **variables})
+        worker = self._start("worker", **{**names, **variables})
         if number is None:
             self.workers.append(worker)
         else:

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -113,10 +113,13 @@ def traced(number: int) -> str:
     return f"00-{number + 1:032x}-{1:016x}-01"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)  # on a busy machine; alone it takes a tenth of that
+@pytest.mark.fault(
+    "a thousand jobs are cancelled at any moment of their run",
+    "while a model thinks, a recording comes, is decoded, or has just been heard; some cancels come too late",
+    "each is cancelled or completed, as its cancel was answered; its run ends within 1 s, its connections are closed",
+)
 async def test_a_thousand_random_cancels_leave_no_connection_and_no_job_in_a_wrong_state(
-    conninfo: str, db: Db, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    conninfo: str, db: Db, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: Callable[[str], None]
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     random = Random(SEED)
@@ -180,6 +183,8 @@ async def test_a_thousand_random_cancels_leave_no_connection_and_no_job_in_a_wro
     cancelled = Counter(whens[job["id"]] for job in shown if job["status"] == "cancelled")
     assert all(cancelled[when] for when in When), cancelled
     assert cancelled[When.FETCHING] == JOBS[When.FETCHING]
+    measured(f"{statuses['cancelled']} cancelled, {statuses['completed']} completed before")
+    measured(f"runs ended after {median(cancels.stopped_after):.2f} s, {max(cancels.stopped_after):.2f} s at most")
     # A cancel that nobody heard of comes to light when leases are renewed, every 20 seconds.
     assert median(cancels.stopped_after) < STOPPED_WITHIN
     assert max(cancels.stopped_after) < within(STOPPED_WITHIN)

@@ -1,15 +1,22 @@
-"""Workers whose clock is wrong: only PostgreSQL's counts."""
+"""Clocks that are wrong: those of workers do not count, and that of PostgreSQL may jump."""
 
 import shutil
+import struct
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
+import anyio
 import pytest
 
-from tests.faults.postgres import Db, create
+from aiserv import embedded
+from tests.faults.load import under_load
+from tests.faults.postgres import Db, create, own_postgres
+from tests.faults.scale import within
 from tests.faults.service import echo_provider, service
 from tests.faults.test_networks import completed
 from tests.needs import needs
@@ -22,11 +29,24 @@ ANSWER_SECONDS = 3.0  # on average: most leases have to be renewed
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
-static long shift(void) { const char *text = getenv("CLOCK_SHIFT"); return text ? atol(text) : 0; }
+static long shift(void) {
+    static volatile long *shared;
+    const char *text = getenv("CLOCK_SHIFT"), *path = getenv("CLOCK_SHIFT_FILE");
+    if (!path) return text ? atol(text) : 0;
+    if (!shared) {
+        int file = open(path, O_RDONLY);
+        shared = mmap(0, sizeof(long), PROT_READ, MAP_SHARED, file, 0);
+        close(file);
+    }
+    return *shared;
+}
 
 int clock_gettime(clockid_t id, struct timespec *at) {
     static int (*real)(clockid_t, struct timespec *);
@@ -55,11 +75,13 @@ time_t time(time_t *at) {
 
 
 @pytest.fixture(scope="module")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A library that shifts the clock of whoever preloads it by CLOCK_SHIFT seconds."""
+def shim(scratch: Path) -> str:
+    """A library that shifts the clock of whoever preloads it by CLOCK_SHIFT seconds, or those in CLOCK_SHIFT_FILE."""
     compiler = shutil.which("cc")
     needs(compiler, "a C compiler: apt-get install gcc libc6-dev")
-    source = tmp_path_factory.mktemp("shim") / "clock.c"
+    # PostgreSQL may be somebody else, and has to walk there.
+    scratch.chmod(0o711)
+    source = scratch / "clock.c"
     source.write_text(SHIM)
     library = source.with_suffix(".so")
     subprocess.run([compiler or "cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
@@ -92,3 +114,72 @@ async def test_wrong_clocks_of_workers_change_no_lease(conninfo: str, db: Db, sh
     assert row == {"attempts": 1, "ordered": True, "workers": 2}
     assert provider.executions.total() == JOBS
     measured(f"{JOBS} jobs once each by two workers two hours apart, in {seconds:.0f} s; 0 leases lost")
+
+
+@dataclass
+class Clock:
+    """What a process with the library takes for the time: the real one, and so many seconds more."""
+
+    file: Path
+
+    def __post_init__(self) -> None:
+        self.file.write_bytes(struct.pack("l", 0))
+        self.file.chmod(0o644)
+
+    def set(self, seconds: int) -> None:
+        with self.file.open("r+b") as file:
+            file.write(struct.pack("l", seconds))
+
+
+@pytest.fixture
+def clock(shim: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of every PostgreSQL that the test starts."""
+    programs = scratch / "programs"
+    programs.mkdir(exist_ok=True)
+    clock = Clock(scratch / "clock")
+    real = embedded._binaries()
+    for program in real.iterdir():
+        (programs / program.name).symlink_to(program)
+    postgres = programs / "postgres"
+    postgres.unlink()
+    postgres.write_text(f'#!/bin/sh\nLD_PRELOAD={shim} CLOCK_SHIFT_FILE={clock.file} exec {real}/postgres "$@"\n')
+    postgres.chmod(0o755)
+    monkeypatch.setattr(embedded, "_binaries", lambda: programs)
+    return clock
+
+
+@pytest.mark.fault(
+    "the clock of PostgreSQL jumps an hour ahead, and two hours back",
+    "the same library, preloaded by PostgreSQL, while callers and two workers are at it",
+    "every invariant of the ledger; a job that comes after a jump is done within 2 s",
+)
+async def test_a_jump_of_the_clock_loses_nothing_and_holds_nobody_up(
+    tmp_path: Path, clock: Clock, measured: Measured
+) -> None:
+    seconds = []
+    with own_postgres(tmp_path) as postgres:
+        async with under_load(postgres.url, postgres.connect, 8, workers=2) as load:
+            for shift in (3600, -3600):
+                await anyio.sleep(1)
+                clock.set(shift)
+                with postgres.connect() as db:
+                    assert hours_ahead(db) == shift / 3600
+                    started = time.monotonic()
+                    load.ledger.asked.add(name := f"after-{shift}")
+                    create(db, name)
+                    await until(partial(is_done, db, name))
+                    seconds.append(time.monotonic() - started)
+                await anyio.sleep(1)
+    measured(f"a job done {max(seconds):.1f} s after a jump; {load.ledger.acknowledged} acknowledged, 0 lost")
+    assert max(seconds) <= within(2)
+
+
+def hours_ahead(db: Db) -> int:
+    """How far the clock of PostgreSQL is ahead of that of the test."""
+    (row,) = db.execute("select clock_timestamp() as now").fetchall()
+    now: datetime = row["now"]
+    return round((now - datetime.now(UTC)).total_seconds() / 3600)
+
+
+def is_done(db: Db, name: str) -> bool:
+    return db.execute("select from aiserv.jobs where owner_ref = %s and status = 'completed'", [name]).rowcount == 1

@@ -5,14 +5,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 
+import aiohttp
 import anyio
 import pytest
 from anyio import to_thread
+from psycopg import sql
 
 from tests.faults.footprint import back_at, footprint
 from tests.faults.ledger import at_rest
-from tests.faults.load import Load, checked
-from tests.faults.postgres import Db, Postgres, create, own_postgres, standby_of
+from tests.faults.load import JOB, Load, checked, under_load
+from tests.faults.postgres import Connect, Db, Postgres, create, own_postgres, standby_of
 from tests.faults.scale import rounds, within
 from tests.faults.service import Service, answers, echo_provider, get, service
 from tests.providers import content, fake_provider
@@ -22,6 +24,13 @@ from tests.workers.running import after
 Measured = Callable[[str], None]
 Fault = Callable[[Postgres], Awaitable[None]]
 CALLERS = 200
+# What the callers themselves keep a server at.
+LOAD_TASKS = 20
+CANCEL = """
+select pg_cancel_backend(pid)
+from pg_stat_activity
+where datname = current_database() and application_name like 'aiserv %' and state = 'active'
+"""
 
 
 async def restart(postgres: Postgres) -> None:
@@ -51,7 +60,7 @@ async def first_success(running: Service) -> float:
 @pytest.mark.fault(
     "PostgreSQL is restarted under load; its postmaster is killed; one backend is killed",
     "fast shutdown; `SIGKILL`; `SIGKILL`, one after the other; each once, 10 times in a soak",
-    "requests are answered 2 s after it is up (3 s after a crash), none waits over 10 s; nothing lost; files, tasks"
+    "requests are answered 2 s after it is up (3 s after a crash), none waits over 5 s; nothing lost; files, tasks"
     " and busy connections of the server as before",
 )
 async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(
@@ -70,11 +79,11 @@ async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(
                         await fault(postgres)
                         again = await first_success(running)
                         measured(f"{fault.__name__.replace('_', ' ')}: {again:.1f} s")
-                        assert again <= within(3)
+                        assert again <= within(2 if fault is restart else 3)
                 checked(load, postgres.connect, provider, running)
                 await back_at(before, server)
     measured(f"{load.unavailable} times 503, slowest answer {load.slowest:.1f} s, {load.ledger.acknowledged} kept")
-    assert load.slowest < within(10)
+    assert load.slowest <= within(5)
 
 
 @pytest.mark.fault(
@@ -110,6 +119,31 @@ async def test_creates_with_keys_survive_immediate_restarts(tmp_path: Path, meas
                 checked(load, postgres.connect, provider, running)
                 await back_at(before, server)
     measured(f"{len(load.ledger.created)} jobs, each once, after {load.unavailable} times 503")
+
+
+@pytest.mark.fault(
+    "statements are cancelled and idle sessions ended by somebody else",
+    "`pg_cancel_backend` for all that server and worker do, every 30 ms for 5 s, and an"
+    " `idle_in_transaction_session_timeout` of 1 ms, under load",
+    "503 or an answer, nothing acknowledged lost; files, tasks and busy connections of the server as before",
+)
+async def test_cancelled_statements_lose_nothing(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
+    name = sql.Identifier(db.info.dbname)
+    db.execute(sql.SQL("alter database {} set idle_in_transaction_session_timeout = 1").format(name))
+    cancelled = 0
+    async with under_load(conninfo, connect, 9) as load:
+        server = load.service.servers[0]
+        before = await footprint(server)
+        ends = time.monotonic() + 5
+        while time.monotonic() < ends:
+            cancelled += db.execute(CANCEL).rowcount
+            await anyio.sleep(0.03)
+        db.execute(sql.SQL("alter database {} reset idle_in_transaction_session_timeout").format(name))
+        again = await first_success(load.service)
+        await back_at({**before, "tasks": before["tasks"] + LOAD_TASKS}, server)
+    measured(f"{cancelled} cancelled, {load.unavailable} times 503; {load.ledger.acknowledged} acknowledged, 0 lost")
+    assert cancelled
+    assert again <= within(2)
 
 
 @pytest.mark.fault(
@@ -183,7 +217,7 @@ async def test_a_claim_survives_a_crash_and_its_number_is_given_out_once(tmp_pat
 @pytest.mark.fault(
     "PostgreSQL stays away",
     "stopped for 4 s",
-    "`/readyz` says so within 2 s, requests get 503 within 6 s, `/healthz` stays 200; then all goes on",
+    "`/readyz` says so within 2 s, requests get 503 within 5 s, `/healthz` stays 200; then all goes on within 10 s",
 )
 async def test_while_postgresql_is_away_everybody_is_told_soon(tmp_path: Path, measured: Measured) -> None:
     with own_postgres(tmp_path) as postgres:
@@ -206,18 +240,20 @@ async def test_while_postgresql_is_away_everybody_is_told_soon(tmp_path: Path, m
                 assert (await get(f"{running.urls[0]}/api/v1/jobs"))[0] == 503
                 refused = time.monotonic() - started
                 measured(f"503 in {refused:.1f} s")
-                assert refused <= within(6)
+                assert refused <= within(5)
                 await anyio.sleep(2)
                 postgres.start()
 
-                measured(f"back after {await first_success(running):.1f} s")
+                back = await first_success(running)
+                measured(f"back after {back:.1f} s")
+                assert back <= within(10)
                 assert running.complaints() == []
 
 
 @pytest.mark.fault(
     "the primary dies, and its standby takes over",
     "synchronous replica, `DATABASE_URL` of two hosts with `target_session_attrs=read-write`; `SIGKILL`, promote",
-    "requests are answered 5 s after the promotion, without a restart; nothing acknowledged lost",
+    "requests are answered 3 s after the promotion, without a restart; nothing acknowledged lost",
 )
 async def test_server_and_worker_follow_a_failover(tmp_path: Path, measured: Measured) -> None:
     with own_postgres(tmp_path / "primary") as primary:
@@ -246,13 +282,13 @@ async def test_server_and_worker_follow_a_failover(tmp_path: Path, measured: Mea
         finally:
             standby.stop()
     measured(f"{again:.1f} s after the promotion; {load.ledger.acknowledged} acknowledged, 0 lost")
-    assert again <= within(5)
+    assert again <= within(3)
 
 
 @pytest.mark.fault(
     "the connections lead to a standby",
     "a standby in place of the primary, at the same address",
-    "`/readyz` 503 within 5 s, writes 503; promoted, it serves at once",
+    "`/readyz` 503 within 5 s, creates 503; promoted, it serves within 5 s",
 )
 async def test_a_standby_is_not_taken_for_the_primary(tmp_path: Path, measured: Measured) -> None:
     with own_postgres(tmp_path) as postgres, service(postgres.url) as running:
@@ -263,10 +299,13 @@ async def test_a_standby_is_not_taken_for_the_primary(tmp_path: Path, measured: 
 
         noticed = await answers(f"{running.urls[0]}/readyz", "read-only", 503, within(5))
         measured(f"noticed in {noticed:.1f} s")
+        async with aiohttp.ClientSession() as http, http.post(f"{running.urls[0]}/api/v1/jobs", json=JOB) as response:
+            assert (response.status, response.headers["Retry-After"]) == (503, "1")
         with postgres.connect() as connection:
             connection.execute("select pg_promote()")
         ready = await answers(f"{running.urls[0]}/readyz", "", 200)
         measured(f"ready {ready:.1f} s after its promotion")
+        assert ready <= within(5)
 
 
 def both(primary: Postgres, standby: Postgres) -> str:

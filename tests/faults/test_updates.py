@@ -9,13 +9,18 @@ from psycopg.rows import DictRow
 
 from aiserv.migrate import migrate
 
+Measured = Callable[[str], None]
 Connect = Callable[..., psycopg.Connection[DictRow]]
 FUNCTIONS = ("functions/claim_jobs.sql", "functions/_complete.sql", "functions/_create_all.sql")
 
 
-@pytest.mark.slow
+@pytest.mark.fault(
+    "the schema is updated under load",
+    "ten migrations that replace the functions that four workers call all the while, on connections that they keep",
+    "no error on either side",
+)
 def test_changed_functions_are_replaced_under_load_without_an_error_on_either_side(
-    conninfo: str, connect: Connect, db: psycopg.Connection[DictRow]
+    conninfo: str, connect: Connect, db: psycopg.Connection[DictRow], measured: Measured
 ) -> None:
     stop, errors, done = threading.Event(), [], []
 
@@ -42,6 +47,7 @@ def test_changed_functions_are_replaced_under_load_without_an_error_on_either_si
         for worker in workers:
             worker.join()
 
+    measured(f"{len(updates)} updates while {len(done):,} jobs were done; {len(errors)} errors")
     assert errors == []
     assert all(set(FUNCTIONS) < set(update) and len(update) == len(FUNCTIONS) + 2 for update in updates)
     assert done
