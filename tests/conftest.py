@@ -122,8 +122,11 @@ def db(connect: Callable[..., psycopg.Connection[DictRow]]) -> psycopg.Connectio
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let PostgreSQL, model servers and the sidecar take their time: who is late in a test is the machine."""
-    for module, limit in (
+    """Let PostgreSQL, model servers and the sidecar take their time: who is late in a test is the machine.
+
+    And let nobody look by the clock: half a minute is as long as tests wait for what was to come by itself.
+    """
+    for limited, limit in (
         (aiserv.database, "CONNECTING_SECONDS"),
         (pool, "LOOK_SECONDS"),
         (probes, "READINESS_SECONDS"),
@@ -133,7 +136,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
         (containers, "SOURCE_SECONDS"),
         (servers, "SERVER_SECONDS"),
     ):
-        monkeypatch.setattr(module, limit, 3600.0)
+        monkeypatch.setattr(limited, limit, 3600.0)
+    for module in ("aiserv.wake", "aiserv.api.finished", "workers.worker"):
+        monkeypatch.setattr(f"{module}.LOOK_SECONDS", 3600.0)
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,9 @@ class Stream:
 
     async def event(self) -> dict[str, str]:
         """The next event that is no comment."""
-        while "event" not in (block := await self.block()):
-            pass
+        with anyio.fail_after(SOON):
+            while "event" not in (block := await self.block()):
+                pass
         return block
 
     async def job(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What is wrong is not the request, but PostgreSQL or we: callers hear so, and no more than they need."""
 
-from collections.abc import Callable
+import threading
 
 import anyio
 import psycopg
@@ -10,9 +10,10 @@ from psycopg import sql
 from psycopg.rows import DictRow
 
 from aiserv import database
+from aiserv.database import Database
 from tests.api.client import UNKNOWN, Api
 from tests.api.conftest import Start
-from tests.waiting import SOON, until, waiting_for_locks
+from tests.waiting import SOON, until
 
 
 async def test_without_a_database_the_service_is_unavailable_and_says_when_to_come_again(
@@ -49,17 +50,26 @@ async def test_a_schema_that_does_not_fit_is_not_ready_and_says_why(api: Api, db
 
 
 async def test_readiness_waits_for_no_connection_of_the_requests(
-    start: Start, session: ClientSession, db: psycopg.Connection[DictRow], connect: Callable[..., psycopg.Connection]
+    start: Start, session: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api = Api(session, start(DATABASE_POOL_SIZE="1").port)
+    held, may_end = threading.Event(), threading.Event()
 
+    async def hold(database: Database, *_: object) -> list[object]:
+        async with database._pool.connection():
+            held.set()
+            await until(may_end.is_set, 2 * SOON)
+        return []
+
+    monkeypatch.setattr(Database, "list_jobs", hold)
+    api = Api(session, start(DATABASE_POOL_SIZE="1").port)
     async with anyio.create_task_group() as tasks:
-        with (holder := connect()).transaction():
-            holder.execute("lock table aiserv.job in access exclusive mode")
-            tasks.start_soon(api.get, "jobs")
-            await until(lambda: waiting_for_locks(db))
+        tasks.start_soon(api.get, "jobs")
+        try:
+            await until(held.is_set)
             with anyio.fail_after(SOON):
                 ready = await api.get("/readyz")
+        finally:
+            may_end.set()
 
     assert ready.status == 200
 

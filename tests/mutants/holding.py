@@ -59,8 +59,7 @@ MUTANTS = [
         "delete from aiserv.lease as lease using held where lease.job_id between held.job_id and held.job_id"
         " returning lease.*",
         "select lease.* from aiserv.lease as lease join held using (job_id)",
-        "tests/sql/test_transitions.py"
-        "::test_a_verb_leads_from_a_state_where_the_table_says_or_changes_nothing[cancel_job-running]",
+        "tests/sql/test_interleavings.py::test_two_transitions_at_once_end_as_one_after_the_other[cancel]",
     ),
     Mutant(
         "claims wait for each other",

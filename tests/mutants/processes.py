@@ -91,13 +91,13 @@ MUTANTS = [
         "workers/settle.py",
         "if len(group) > 1 or not is_final:",
         "if not is_final:",
-        "tests/workers/test_settle.py::test_one_that_postgresql_refuses_fails_alone",
+        "tests/workers/test_settle.py::test_one_that_a_trigger_of_somebody_refuses_fails_alone",
     ),
     Mutant(
         "a settlement is dropped when PostgreSQL is away",
         "workers/settle.py",
-        "self._waiting.extendleft(reversed(group))",
-        "self._waiting.extendleft(reversed(group) if is_final else ())",
+        "self._waiting.extend(group)",
+        "self._waiting.extend(group if state == LOCK_NOT_AVAILABLE else ())",
         "tests/workers/test_settle.py::test_a_result_outlives_the_bad_days_of_postgresql",
     ),
     Mutant(

@@ -6,7 +6,7 @@ from typing import Any
 from psycopg.rows import DictRow
 
 from tests.sql.calls import (
-    IMPATIENT,
+    PATIENCE,
     Connect,
     Db,
     call,
@@ -100,24 +100,28 @@ def test_a_key_makes_one_job_and_a_different_body_fails_alone(db: Db) -> None:
 def test_a_key_that_another_transaction_holds_keeps_nobody_waiting_and_sends_nobody_else_away(
     db: Db, connect: Connect
 ) -> None:
-    other, watcher, impatient = connect(), connect(), connect(options=IMPATIENT)
+    other, watcher, waiter = connect(), connect(), connect()
     first = create(db, idempotency_key="known")
     with other.transaction():
         held = create(other, idempotency_key="held")
 
-        together = create_each(
-            impatient,
-            {"idempotency_key": "known", "priority": 1},
-            {"idempotency_key": "held"},
-            {},
-            {"idempotency_key": "free"},
-            {"idempotency_key": "held"},
-            {"idempotency_key": "free"},
-            {"idempotency_key": "known"},
+        # Whoever waited for the key here would wait for the end of this transaction.
+        sent = in_background(
+            lambda: create_each(
+                db,
+                {"idempotency_key": "known", "priority": 1},
+                {"idempotency_key": "held"},
+                {},
+                {"idempotency_key": "free"},
+                {"idempotency_key": "held"},
+                {"idempotency_key": "free"},
+                {"idempotency_key": "known"},
+            )
         )
-        impatiently = create_each(impatient, {"idempotency_key": "held"})
-        patiently = in_background(lambda: create_each(db, {"idempotency_key": "held"}, patience="1 min"))
-        wait_until_blocked(watcher, db)
+        together = sent.result(PATIENCE)
+        impatiently = in_background(lambda: create_each(db, {"idempotency_key": "held"})).result(PATIENCE)
+        patiently = in_background(lambda: create_each(waiter, {"idempotency_key": "held"}, patience="1 hour"))
+        wait_until_blocked(watcher, waiter)
 
     assert outcomes(together) == ["JK422", "55P03", "new", "new", "55P03", "known", "known"]
     assert (together[5]["id"], together[6]["id"]) == (together[3]["id"], first["id"])

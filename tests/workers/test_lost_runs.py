@@ -14,15 +14,21 @@ from tests.workers.running import Db, create, finished, heard, job, meddler, nev
 from workers.attempt import End
 from workers.executors import Outcome
 
+# Renewed after so long that whoever is told of a loss before is not told by a renewal.
+LONG = timedelta(hours=1)
 
-async def test_a_cancel_closes_the_connection_to_the_provider_before_leases_are_renewed(
-    conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("workers.worker.LONGEST_LEASE", timedelta(hours=1))
+
+@pytest.fixture
+def _long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.worker.LONGEST_LEASE", LONG)
+
+
+@pytest.mark.usefixtures("_long_leases")
+async def test_a_cancel_closes_the_connection_to_the_provider_before_leases_are_renewed(conninfo: str, db: Db) -> None:
     async with (
         fake_provider() as provider,
         chat_at(provider.base_url) as chat,
-        running(conninfo, chat, lease=timedelta(hours=1)) as worker,
+        running(conninfo, chat, lease=LONG) as worker,
     ):
         provider.answers(hangs())
         job_id = create(db, {"user": "Hello?"})
@@ -53,22 +59,24 @@ async def test_a_cancel_that_nobody_heard_closes_it_at_the_next_renewal(conninfo
             await provider.disconnected()
 
 
+@pytest.mark.usefixtures("_long_leases")
 async def test_a_cancel_while_the_job_is_on_its_way_to_the_worker_stops_it(conninfo: str, db: Db) -> None:
     async def cancel() -> None:
         await heard(worker, lambda: db.execute("select aiserv.cancel_job(%s)", [job_id]))
 
-    async with running(conninfo, never) as worker:
+    async with running(conninfo, never, lease=LONG) as worker:
         meddler(worker.claim_database).after_claim = cancel
         job_id = create(db)
 
         await until(lambda: worker.record.ends[End.LEASE_LOST] == 1)
 
 
+@pytest.mark.usefixtures("_long_leases")
 async def test_a_cancel_while_leases_are_renewed_stops_the_job(conninfo: str, db: Db) -> None:
     async def cancel() -> None:
         await heard(worker, lambda: db.execute("select aiserv.cancel_job(%s)", [job_id]))
 
-    async with running(conninfo, never) as worker:
+    async with running(conninfo, never, lease=LONG) as worker:
         job_id = create(db)
         await until(lambda: worker.attempts)
         meddler(worker.lease_database).after_renewal = cancel

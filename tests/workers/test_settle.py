@@ -8,6 +8,7 @@ from uuid import UUID
 import anyio
 import psycopg
 import pytest
+from psycopg import sql
 
 from aiserv.database import Database
 from aiserv.models import Job, Settlement
@@ -107,6 +108,28 @@ async def test_one_that_postgresql_refuses_fails_alone(conninfo: str, db: Db) ->
 
     assert [refusals[each.id] for each in (good, bad, other)] == [None, "JV400", None]
     assert [status(db, each.id) for each in (good, bad, other)] == ["completed", "running", "failed"]
+
+
+async def test_one_that_a_trigger_of_somebody_refuses_fails_alone(conninfo: str, db: Db) -> None:
+    good, bad, other = jobs = claimed(db, 3)
+    db.execute("create function refuse() returns trigger language plpgsql as 'begin raise ''no''; end'")
+    db.execute(
+        sql.SQL("create trigger refuse before update on aiserv.job for each row when (new.id = {}) {}").format(
+            bad.id, sql.SQL("execute function refuse()")
+        )
+    )
+    refusals: dict[UUID, str | None] = {}
+
+    async def settle(each: Job) -> None:
+        refusals[each.id] = await settle_with(settler, completion(each, Outcome("done", None)))
+
+    async with settling(conninfo) as (settler, database, _), anyio.create_task_group() as tasks:
+        for each in jobs:
+            tasks.start_soon(settle, each)
+
+    assert database.groups[0] == 3
+    assert refusals == {good.id: None, bad.id: "P0001", other.id: None}
+    assert [status(db, each.id) for each in jobs] == ["completed", "running", "completed"]
 
 
 async def test_one_that_came_too_late_fails_alone(conninfo: str, db: Db) -> None:

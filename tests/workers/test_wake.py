@@ -3,8 +3,14 @@
 import anyio
 import pytest
 
-from aiserv.wake import Pause, TokenBucket, Wake
+from aiserv.wake import LOOK_SECONDS, Pause, TokenBucket, Wake
 from tests.waiting import SOON
+
+
+@pytest.fixture(autouse=True)
+def _looks_by_the_clock(_patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let these be as they are for everybody but the tests of workers."""
+    monkeypatch.setattr("aiserv.wake.LOOK_SECONDS", LOOK_SECONDS)
 
 
 @pytest.mark.parametrize(("due_in", "seconds"), [(None, 30), (100, 30), (3, 3), (0.25, 0.25)])
