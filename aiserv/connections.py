@@ -2,36 +2,23 @@
 
 import asyncio
 import json
-import os
-import socket
-import struct
-import sys
-from array import array
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
 import anyio
-from aiohttp import HttpVersion11, StreamReader, web
-from aiohttp.http import RawRequestMessage
+from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiserv.problems import Problem
 from aiserv.unread import Unread
+from aiserv.wake import Wake
 
 SERVER_ERROR: Final = 500
-# For who has connected at the last moment to say what for.
-GREETING_STEPS: Final = 50
-GREETING_STEP_SECONDS: Final = 0.01
 # Taken beyond the most while nobody is idle, for those who ask whether the process is well.
 PROBE_CONNECTIONS: Final = 32
-# A filter of packets, https://docs.kernel.org/networking/filter.html: those that ask for a connection are dropped. It
-# loads the flags of the TCP header, and tests SYN; so many bytes of the packet are then taken.
-NO_NEWCOMERS: Final = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
-SO_ATTACH_FILTER: Final = 26  # of Linux; Python does not name it
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 
@@ -84,14 +71,17 @@ class RequestHandler(web.RequestHandler):
     """Answers what aiohttp's parser refuses as a problem, too: that happens below all middlewares.
 
     `is_extra` says that it came when all connections were in use; `is_body_held`, that the client holds back the body
-    of its request until it is told to continue: RFC 9110, section 10.1.1.
+    of its request until it is told to continue: RFC 9110, section 10.1.1; `is_asked`, that a request has no answer yet.
     """
 
-    __slots__ = ("_given_up", "has_answered", "is_body_held", "is_extra", "wait")
+    __slots__ = ("_given_up", "has_answered", "is_asked", "is_body_held", "is_extra", "server", "wait")
 
+    # Not aiohttp's own name for it, which is gone with the connection.
+    server: "Server"
     is_extra: bool
     is_body_held: bool
     has_answered: bool
+    is_asked: bool
     # What its request waits in, if it does.
     wait: anyio.CancelScope | None
     # Why it was broken off by us: to whoever still writes, an answer that was cut short is none.
@@ -105,6 +95,7 @@ class RequestHandler(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._given_up = None
         self.has_answered = False
+        self.is_asked = False
         self.wait = None
         if isinstance(transport, asyncio.WriteTransport):
             # Told of every byte that waits, and not only of 64 KiB: those that nobody takes hold a connection, too.
@@ -113,18 +104,16 @@ class RequestHandler(web.RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if isinstance(self._manager, Server) and self.transport is not None:
+        if self.transport is not None:
             transport = self.transport
-            self._manager.unread.add(self, transport.get_write_buffer_size(), partial(self._give_up, transport))
+            self.server.unread.add(self, transport.get_write_buffer_size(), partial(self._give_up, transport))
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if isinstance(self._manager, Server):
-            self._manager.unread.discard(self)
+        self.server.unread.discard(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if isinstance(self._manager, Server):
-            self._manager.unread.discard(self)
+        self.server.unread.discard(self)
         super().connection_lost(exc or self._given_up)
         if self.wait is not None:
             self.wait.cancel()
@@ -157,6 +146,10 @@ class RequestHandler(web.RequestHandler):
         if resp.status >= 400 and isinstance(resp, HTTPException):  # noqa: PLR2004 - errors
             resp = problem_response(Problem("invalid_request", resp.text or resp.reason), request)
         self.has_answered = True
+        self.is_asked = False
+        self.server.answered()
+        if self.server.are_last and not resp.prepared:
+            resp.force_close()
         if self.is_body_held:
             # Nothing to read away for; and whether the body follows all the same, nobody knows.
             self._lingering_time = 0.0
@@ -169,6 +162,14 @@ class Server(web.Server):
     unread: Unread
     # Not aiohttp's own list: there a connection whose client has gone stays until its request is answered.
     open_connections: int = 0
+    # Then every answer closes its connection: an idle one is closed at the end, whatever is on its way to it.
+    are_last: bool = False
+    answered: Wake
+
+    @property
+    def asked(self) -> set[RequestHandler]:
+        """Whose requests have no answer yet."""
+        return {each for each in self._connections if isinstance(each, RequestHandler) and each.is_asked}
 
     @property
     def has_newcomers(self) -> bool:
@@ -178,6 +179,7 @@ class Server(web.Server):
 
     def __call__(self) -> RequestHandler:
         handler = RequestHandler(self, loop=self._loop, **self._kwargs)
+        handler.server = self
         handler.is_extra = False
         handler.is_body_held = False
         return handler
@@ -202,72 +204,3 @@ class Server(web.Server):
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         self.open_connections -= 1
-
-
-class Runner(web.AppRunner):
-    def __init__(self, application: web.Application, *, most_connections: int, unread: Unread, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
-        super().__init__(application, **options)
-        self._most_connections = most_connections
-        self._unread = unread
-
-    async def stop_listening(self) -> None:
-        """Take the connections that the kernel has made already: it resets those that nobody has taken by the end.
-
-        On Linux it makes no more of them meanwhile: who asks then asks again a second later, and finds a successor or
-        a closed port. Elsewhere it may reset those that come in the microseconds between the last look and the close.
-        """
-        clients: list[socket.socket] = []
-        for site in self.sites:
-            listens: Any = site._server  # noqa: SLF001 - aiohttp has no other way
-            for listening in listens.sockets:
-                with socket.socket(fileno=os.dup(listening.fileno())) as same, suppress(OSError):
-                    _keep_newcomers_out(same)
-                    while True:
-                        clients.append(same.accept()[0])
-            # Closes at once: until then nothing is awaited.
-            await site.stop()
-        serve: Any = self.server
-        for client in clients:
-            with suppress(OSError):
-                await asyncio.get_running_loop().connect_accepted_socket(serve, client)
-
-    async def greet_last(self) -> None:
-        """Wait until everybody who is connected has been answered once, but not for long."""
-        # Half a second in steps, and not until a moment: while the machine stands still, nobody can say anything.
-        for _ in range(GREETING_STEPS):
-            await anyio.sleep(GREETING_STEP_SECONDS)
-            if not (isinstance(self.server, Server) and self.server.has_newcomers):
-                return
-
-    async def _make_server(self) -> web.Server:
-        # aiohttp has no public way to choose the class of request handlers.
-        server = await super()._make_server()
-
-        def make_request(
-            message: RawRequestMessage,
-            payload: StreamReader,
-            protocol: web.RequestHandler,
-            *arguments: Any,  # noqa: ANN401 - aiohttp's own
-        ) -> web.BaseRequest:
-            # Left to itself aiohttp says "continue" before it asks anybody, to unknown paths, too.
-            expects = message.headers.get("Expect", "").lower() == "100-continue"
-            if expects:
-                headers = CIMultiDict(message.headers)
-                headers.popall("Expect")
-                message = message._replace(headers=CIMultiDictProxy(headers))
-            if isinstance(protocol, RequestHandler):
-                protocol.is_body_held = expects and message.version >= HttpVersion11
-            return server.request_factory(message, payload, protocol, *arguments)
-
-        made = Server(server.request_handler, request_factory=make_request, **self._kwargs)
-        made.most_connections = self._most_connections
-        made.unread = self._unread
-        return made
-
-
-def _keep_newcomers_out(listening: socket.socket) -> None:
-    if sys.platform == "linux":
-        steps = array("B", b"".join(struct.pack("HBBI", *step) for step in NO_NEWCOMERS))
-        address, _ = steps.buffer_info()
-        with suppress(OSError):  # where a sandbox knows no filters
-            listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(NO_NEWCOMERS), address))

@@ -10,12 +10,9 @@ from typing import Final
 
 import anyio
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from aiserv.connections import RequestHandler, Runner, problem_response
-from aiserv.problems import unavailable
+from aiserv.runner import Runner
 from aiserv.unread import Unread
-from aiserv.wake import Wake
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 BACKLOG: Final = 1024
@@ -25,8 +22,6 @@ LINGERING_SECONDS: Final = 2.0
 # Files that are not clients' connections: to PostgreSQL, to providers, to a listener that has to come back.
 KEPT_FILES: Final = 256
 MOST_CONNECTIONS: Final = 50_000
-# What connections beyond the most may ask for: whether the process is well.
-PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 @dataclass(frozen=True)
@@ -69,8 +64,6 @@ async def serving(
     application, which can say that it is stopping. Raises ServingError when the port cannot be listened on.
     """
     allow_many_connections()
-    in_flight = _InFlight()
-    application.middlewares.insert(0, in_flight.count)
     runner = Runner(
         application,
         most_connections=most_connections or _spare_files(),
@@ -94,12 +87,11 @@ async def serving(
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             raise ServingError(f"cannot listen on {host} port {port}: {why}") from error
         yield runner.addresses[0][1]
-        in_flight.are_last = True
         with anyio.move_on_after(shutdown_timeout.total_seconds()):
-            await in_flight.finished()
+            await runner.answer_last()
             await runner.stop_listening()
             await runner.greet_last()
-            await in_flight.finished()
+            await runner.answer_last()
     finally:
         await runner.cleanup()
 
@@ -111,46 +103,7 @@ def allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-class _InFlight:
-    """Knows when the last request is answered."""
-
-    def __init__(self) -> None:
-        self._requests: set[object] = set()
-        self._ended = Wake()
-        # Then every answer closes its connection: an idle one is closed at the end, whatever is on its way to it.
-        self.are_last = False
-
-    @web.middleware
-    async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        this = object()
-        self._requests.add(this)
-        try:
-            response = _too_many(request) if _is_crowded(request) else await handler(request)
-        finally:
-            self._requests.discard(this)
-            self._ended()
-        if self.are_last and not response.prepared:
-            response.force_close()
-        return response
-
-    async def finished(self) -> None:
-        """Wait until those are answered that are in flight now."""
-        now = set(self._requests)
-        while now & self._requests:
-            await self._ended.next.wait()
-
-
 def _spare_files() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = MOST_CONNECTIONS + KEPT_FILES if limit == resource.RLIM_INFINITY else limit
     return min(max(files - KEPT_FILES, files // 2), MOST_CONNECTIONS)
-
-
-def _is_crowded(request: web.Request) -> bool:
-    return isinstance(request.protocol, RequestHandler) and request.protocol.is_extra and request.path not in PROBES
-
-
-def _too_many(request: web.Request) -> web.Response:
-    response = problem_response(unavailable("too many connections"), request)
-    response.force_close()
-    return response

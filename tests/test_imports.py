@@ -25,6 +25,7 @@ IMPORTERS = {
         "aiserv.dev",
         "aiserv.probes",
         "aiserv.problems",
+        "aiserv.runner",
         "aiserv.serving",
         "aiserv.sidecar",
         "aiserv.stand_in",

@@ -26,9 +26,9 @@ MUTANTS = [
     ),
     Mutant(
         "beyond the most everybody is answered",
-        "aiserv/serving.py",
-        "response = _too_many(request) if _is_crowded(request) else await handler(request)",
-        "response = await handler(request)",
+        "aiserv/runner.py",
+        "return _refuse(request) if _is_crowded(request) else server.request_handler(request)",
+        "return server.request_handler(request)",
         "tests/test_connections.py::test_when_all_are_busy_probes_are_answered_and_others_told_to_come_again",
     ),
     Mutant(
