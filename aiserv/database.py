@@ -162,15 +162,17 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
     async def _rows(
         self, query: LiteralString, parameters: dict[str, Any] | None = None, *, binary: bool = False
     ) -> list[TupleRow]:
-        async with self._pool.connection() as connection:
-            # Of asyncio itself: a cancel scope around each statement costs more, and cancelling waits for PostgreSQL.
-            given_up = asyncio.get_running_loop().call_later(self._patience, hang_up, connection)
-            try:
-                cursor = await connection.execute(query, parameters, binary=binary)
-                return await cursor.fetchall()
-            except psycopg.errors.ReadOnlySqlTransaction:
-                # A standby answers and will never do: the next connection may find the new primary.
-                await connection.close()
-                raise
-            finally:
-                given_up.cancel()
+        # Not the pool's own `connection()`: that ends a transaction, and here every statement is one of its own.
+        connection = await self._pool.getconn()
+        # Of asyncio itself: a cancel scope around each statement costs more, and cancelling waits for PostgreSQL.
+        given_up = asyncio.get_running_loop().call_later(self._patience, hang_up, connection)
+        try:
+            cursor = await connection.execute(query, parameters, binary=binary)
+            return await cursor.fetchall()
+        except psycopg.errors.ReadOnlySqlTransaction:
+            # A standby answers and will never do: the next connection may find the new primary.
+            await connection.close()
+            raise
+        finally:
+            given_up.cancel()
+            await self._pool.putconn(connection)
