@@ -34,6 +34,8 @@ from aiserv.fields import time_text as time_text  # noqa: PLC0414 - and times
 MOST_TOKENS: Final = 2**53
 Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
 PerMinute = Annotated[int, Field(ge=1, le=2**31 - 1)]
+# What may come otherwise than in the body, or in a form that PostgreSQL does not read.
+_WRITTEN_ANEW: Final = {"run_at", "delay", "idempotency_key", "traceparent"}
 
 
 class Request(BaseModel):
@@ -111,6 +113,8 @@ class CreateJob(NewJob):
 
         Of members with one name PostgreSQL takes the last, so these are appended and nothing is rendered anew.
         """
+        if self.model_fields_set.isdisjoint(_WRITTEN_ANEW):
+            return body
         own = {
             "run_at": time_text(self.run_at),
             "delay": duration_text(self.delay),

@@ -13,7 +13,7 @@ from aiserv.api.app_keys import CREATES, DATABASE, FINISHED, METRICS
 from aiserv.api.cursors import cursor_after, last_of
 from aiserv.api.preconditions import patience, wanted_versions
 from aiserv.api.requests import header_key, invalid, parse, path_id, query
-from aiserv.api.responses import job_response, json_response, location, versioned
+from aiserv.api.responses import job_response, json_response, versioned
 from aiserv.api.routing import Routes
 from aiserv.connections import while_connected
 from aiserv.fields import is_traceparent
@@ -50,9 +50,9 @@ async def create_job(request: web.Request) -> web.Response:
     wait, applied = patience(request)
     created = await app[CREATES].create_job(body, job)
     app[METRICS].transition("create", job.task_type, job.model_profile, int(created.is_new))
-    shown = await app[FINISHED].wait_for(created.id, wait, partial(while_connected, request)) if wait else created
+    shown = await app[FINISHED].wait_for(UUID(created.id), wait, partial(while_connected, request)) if wait else created
     replayed = {} if created.is_new else {"Idempotency-Replayed": "true"}
-    headers = {**location(created.id), **replayed, **applied}
+    headers = {"Location": f"/api/v1/jobs/{created.id}", **replayed, **applied}
     return job_response(shown, status=201 if created.is_new else 200, headers=headers)
 
 

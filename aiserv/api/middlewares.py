@@ -1,7 +1,7 @@
 """What happens to every request: an id, a measurement, and a problem for whatever goes wrong."""
 
 import logging
-import os
+import random
 import re
 import time
 from collections.abc import Callable
@@ -54,8 +54,11 @@ class Reception:
         """Answer the request, and every error, of whatever origin, as a problem."""
         started = time.monotonic()
         request_id = request[REQUEST_ID] = _request_id(request)
+        resource = request.match_info.route.resource
+        # By its route, never by its path: paths have no end.
+        route = resource.canonical if resource else None
         try:
-            owner = self._checked_owner(request)
+            owner = self._checked_owner(request, route)
             if owner is not None:
                 await refuse_jobs_of_others(request, owner)
             response = await handler(request)
@@ -65,18 +68,15 @@ class Reception:
         if not response.prepared:
             response.headers["X-Request-Id"] = request_id
             _compress(request, response)
-        # By its route, never by its path: paths have no end.
-        resource = request.match_info.route.resource
-        route = resource.canonical if resource else "unknown"
-        self._metrics.request(route, request.method, response.status, time.monotonic() - started)
+        self._metrics.request(route or "unknown", request.method, response.status, time.monotonic() - started)
         return response
 
-    def _checked_owner(self, request: web.Request) -> str | None:
+    def _checked_owner(self, request: web.Request, route: str | None) -> str | None:
         """The owner that the request's token is bound to, if it is. Raises Problem for what nobody is to answer."""
         if not is_api(request):
             _check_target(request)
             return None
-        caller = check_token(request, self._tokens, self._scopes)
+        caller = check_token(request, self._tokens, self._scopes.of(request.method, route))
         _check_target(request)
         if self._is_stopping():
             raise unavailable("the server is stopping")
@@ -86,7 +86,8 @@ class Reception:
 def _request_id(request: web.Request) -> str:
     """The client's own id of the request if it is one, else a new one."""
     given = request.headers.get("X-Request-Id")
-    return given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    # Not of the system's entropy, which would be a call of the kernel.
+    return given if given and _REQUEST_ID.fullmatch(given) else random.randbytes(16).hex()  # noqa: S311 - no secret
 
 
 def _check_target(request: web.Request) -> None:

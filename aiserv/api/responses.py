@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Final
-from uuid import UUID
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -32,10 +31,6 @@ def versioned(request: web.Request, text: str, version: str, headers: dict[str, 
     if has_version(request, version):
         return web.Response(status=304, headers={"Cache-Control": "no-store", **tagged})
     return json_response(text, headers=tagged)
-
-
-def location(job_id: UUID) -> dict[str, str]:
-    return {"Location": f"/api/v1/jobs/{job_id}"}
 
 
 class HandedOver(web.Response):

@@ -88,14 +88,12 @@ class Scopes:
     def __init__(self, table: Iterable[Route]) -> None:
         self._scopes = {(route.method, route.path): route.scope for route in table}
 
-    def of(self, request: web.Request) -> Scope | None:
-        """The scope of its route; None where there is none, so that the answer is 404 or 405."""
-        resource = request.match_info.route.resource
-        if resource is None:
+    def of(self, method: str, path: str | None) -> Scope | None:
+        """The scope of a route, given with its template; None where there is none, so that the answer is 404 or 405."""
+        if path is None:
             return None
-        method = "GET" if request.method == "HEAD" else request.method
         # Who forgets to put a route into the table leaves it to admins.
-        return self._scopes.get((method, resource.canonical), "admin")
+        return self._scopes.get(("GET" if method == "HEAD" else method, path), "admin")
 
 
 def _strict(handler: Handler) -> Handler:

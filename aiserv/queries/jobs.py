@@ -25,7 +25,7 @@ class Summary(NamedTuple):
 class CreatedJob(NamedTuple):
     """A job that was asked for, and whether it is new: not the one that its idempotency key made before."""
 
-    id: UUID
+    id: str
     text: JobJson
     version: str
     is_new: bool
@@ -96,7 +96,7 @@ class JobQueries(Queries):
         rows = await self._rows(
             """
             select
-                each.code, each.message, (each.created).id,
+                each.code, each.message, (each.created).id::text,
                 case when each.code is null then aiserv.job_json(each.created)::text end,
                 case when each.code is null then aiserv.job_version(each.created) end, each.is_new
             from aiserv.create_each(jobs => %(jobs)s::json, patience => %(patience)s, plain => %(plain)s) as each

@@ -1,7 +1,5 @@
 """Creates from Python, without a server in between: 16 in flight over two connections, as the server makes them."""
 
-from uuid import UUID
-
 import anyio
 
 from aiserv.api.creates import LANES, Creates
@@ -20,7 +18,7 @@ async def create() -> None:
         creates = Creates(database, anyio.CapacityLimiter(1))
         tasks.start_soon(creates.run)
 
-        async def one(_lane: int) -> UUID:
+        async def one(_lane: int) -> str:
             return (await creates.create_job(JOB_TEXT, job)).id
 
         await create_for(one, CREATORS)
