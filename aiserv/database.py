@@ -70,6 +70,21 @@ def _options(conninfo: str) -> str:
         return ""
 
 
+async def _suit_pooler(connection: psycopg.AsyncConnection) -> None:
+    """Prepare no statements where a transaction pooler may give each transaction to another backend.
+
+    There they would be missing, or be others of the same name. A pooler makes up the process that it says it is.
+    """
+    # As below: the pool would wait for ever.
+    given_up = asyncio.get_running_loop().call_later(HANGING_SECONDS, hang_up, connection)
+    try:
+        found = await (await connection.execute("select pg_backend_pid()")).fetchone()
+    finally:
+        given_up.cancel()
+    if found != (connection.info.backend_pid,):
+        connection.prepare_threshold = None
+
+
 async def why_unreachable(conninfo: str) -> str | None:
     """Why no connection can be made, in PostgreSQL's words, which hold no password; None if one can."""
     try:
@@ -126,6 +141,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
             # Its pauses between attempts double until then: after an outage of minutes nobody waits for minutes more.
             reconnect_timeout=CONNECTING_SECONDS,
             open=False,
+            configure=_suit_pooler,
             name=name,
             kwargs={
                 "autocommit": True,

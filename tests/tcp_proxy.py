@@ -9,7 +9,9 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-NOTIFICATION, READY = b"A", b"Z"  # https://www.postgresql.org/docs/18/protocol-message-formats.html
+NOTIFICATION, READY, KEY = b"A", b"Z", b"K"  # https://www.postgresql.org/docs/18/protocol-message-formats.html
+
+MADE_UP = b"\x7f\xff\xff\xff"
 
 
 @dataclass
@@ -20,6 +22,8 @@ class TcpProxy:
     port: str
     conninfo: str = ""
     swallow_notifications: bool = False
+    # As poolers do, whose clients are served by one backend after the other.
+    make_up_process_ids: bool = False
     # Those of which PostgreSQL works on something: their next answer is not complete.
     asking: set[SocketStream] = field(default_factory=set)
     flows: anyio.Event = field(default_factory=anyio.Event)
@@ -101,7 +105,9 @@ class TcpProxy:
             if kind == READY:
                 self.asking.discard(client)
             if not (kind == NOTIFICATION and self.swallow_notifications and client not in self.asking):
-                passed += received[: 1 + length]
+                message = received[: 1 + length]
+                made_up = kind == KEY and self.make_up_process_ids
+                passed += message[:5] + MADE_UP + message[9:] if made_up else message
             received = received[1 + length :]
         return passed, received
 

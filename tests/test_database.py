@@ -41,3 +41,15 @@ async def test_a_statement_that_is_never_answered_is_given_up_and_the_next_one_g
             await database.clock()
 
     assert is_unavailable(given_up.value)
+
+
+@pytest.mark.parametrize(("is_pooler", "are_prepared"), [(False, True), (True, False)])
+async def test_statements_are_prepared_but_for_a_pooler(conninfo: str, is_pooler: bool, are_prepared: bool) -> None:  # noqa: FBT001 - two cases
+    async with tcp_proxy(conninfo) as proxy:
+        proxy.make_up_process_ids = is_pooler
+        async with Database.open(proxy.conninfo, size=1, name="pooled") as database:
+            for _ in range(10):
+                await database.clock()
+            prepared = await database._rows("select from pg_prepared_statements")
+
+    assert bool(prepared) == are_prepared
