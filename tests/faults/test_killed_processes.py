@@ -185,6 +185,29 @@ async def test_a_poison_job_ends_failed_and_the_others_complete(
     measured(f"failed after {runs} runs, {time.monotonic() - started:.0f} s; 20 of 20 others completed")
 
 
+@pytest.mark.fault(
+    "a worker is killed, and no server is there",
+    "`SIGKILL` while a job is with its provider; one more worker lives, and nothing else",
+    "the job is run again within the lease (2 s) + 2 s",
+)
+async def test_a_worker_alone_takes_over_from_one_that_was_killed(conninfo: str, db: Db, measured: Measured) -> None:
+    async with echo_provider() as provider:
+        with service(conninfo, provider) as running:
+            killed = await running.start_worker()
+            create(db, "hang")
+            await until(lambda: provider.executions.total() == 1)
+            await running.start_worker()
+            # It has looked, found nothing, and waits.
+            await until(lambda: db.execute("select from aiserv.workers where worker_id = 'worker-1'").rowcount == 1)
+
+            killed.send(signal.SIGKILL)
+            died = time.monotonic()
+            await until(lambda: provider.executions.total() == 2, 60)
+            seconds = time.monotonic() - died
+    measured(f"after {seconds:.1f} s")
+    assert seconds <= within(LEASE_SECONDS + 2)
+
+
 @pytest.mark.slow
 async def test_a_worker_without_a_server_works_on(conninfo: str, db: Db) -> None:
     async with echo_provider() as provider:
