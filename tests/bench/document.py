@@ -36,14 +36,16 @@ FIGURES: Final = {
 REASONS: Final[Mapping[int, str]] = {
     1: """for PostgreSQL a job in its place is 2.4 raw rows (93,000 instructions to 38,000), as it has four indexes and
 not two and stands in the order of claims; with the JSON, which the raw insert leaves to its client, the limits and the
-counters it is 4. That two connections use both cores makes up for some of it, and the server itself takes a quarter of
-them.""",
+counters it is 3.4 (130,000). That several connections use both cores makes up for some of it, and the server itself
+takes a quarter of them. With no more in PostgreSQL than the job and its place, and both cores always busy, it would
+be 0.7.""",
     2: """the bare endpoint and its client have both cores for themselves, while a create leaves PostgreSQL its share;
 and the server has at least twice the work of the bare endpoint: it groups, asks, and answers with a whole job. Its one
 core is the limit: both stay as fast on a disk that takes 0.6 ms longer for a flush (tried with `commit_delay`).""",
     3: """pgmq is the best of the three, and CPU is what counts, also on such a disk: `pgmq.send` takes PostgreSQL
-212,000 instructions and a job in a group of sixteen 287,000. Its row, indexes and place alone are 93,000, so that with
-nothing else the ratio would be 2.3.""",
+212,000 instructions and a job in a group of eight 313,000, of which its row, indexes and place are 93,000 and what
+PostgreSQL prepares for each statement 120,000. In one group of sixteen it would be 262,000, but then Python and
+PostgreSQL take turns.""",
     6: """one process with PostgreSQL beside it keeps two cores nearly busy, as their work overlaps.""",
     8: """with 100 owners who take turns, each claim looks into 100 lanes and notes 100 turns, which takes half as many
 instructions again as a claim from one owner; the counters get 100 rows for each group of results instead of one.""",
