@@ -126,6 +126,11 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
     And let nobody look by the clock: half a minute is as long as tests wait for what was to come by itself.
     """
+    be_patient(monkeypatch)
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `patient`, for as long as the patches last."""
     for limited, limit in (
         (aiserv.database, "CONNECTING_SECONDS"),
         (pool, "LOOK_SECONDS"),

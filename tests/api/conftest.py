@@ -1,12 +1,13 @@
 """A real server for each test, on a port and a database of its own."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import anyio
+import psycopg
 import pytest
 from aiohttp import ClientSession
 from anyio.from_thread import start_blocking_portal
@@ -16,11 +17,18 @@ from aiserv.serving import USUAL_DEADLINES, Deadlines
 from aiserv.settings import Settings
 from tests.api.client import Api
 from tests.api.waits import Waits
+from tests.conftest import be_patient, database, url_of
+from tests.invariants import broken
 
 # Starts a server with these variables on top; says its port.
 Start = Callable[..., "Running"]
 # A client with the token of this name.
 As = Callable[[str], Api]
+# All jobs, and all who claim, with settings of queues.
+STORED = (
+    "select array(select job from aiserv.jobs as job), array(select worker from aiserv.worker as worker),"
+    " array(select queue from aiserv.queue_setting as queue)"
+)
 # Scope: what else it may besides what needs it.
 MAY = {
     "read": {"read"},
@@ -38,9 +46,9 @@ class Running:
         self.stop = stop
 
 
-@pytest.fixture
-def start(conninfo: str, patient: None) -> Iterator[Start]:
-    """Starts servers of the API on the test's database; they stop at its end."""
+@contextmanager
+def servers(conninfo: str) -> Iterator[Start]:
+    """Starts servers of the API on this database; they stop at the end."""
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
 
@@ -56,6 +64,31 @@ def start(conninfo: str, patient: None) -> Iterator[Start]:
 
 
 @pytest.fixture
+def start(conninfo: str, patient: None) -> Iterator[Start]:
+    """Starts servers of the API on the test's database; they stop at its end."""
+    with servers(conninfo) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def refusing_port(postgres: str, template: str) -> Iterator[int]:
+    """Where a server listens that is shared by all tests of a file whose requests change nothing; its one job stays."""
+    with (
+        database(postgres, template=template) as name,
+        psycopg.connect(url_of(postgres, name), autocommit=True) as db,
+        servers(url_of(postgres, name)) as start,
+    ):
+        db.execute("select aiserv.create_job(owner_service => 'a', task_type => 'b', model_profile => 'c')")
+        stored = db.execute(STORED).fetchall()
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            be_patient(monkeypatch)
+            port = start().port
+        yield port
+        assert db.execute(STORED).fetchall() == stored
+        assert broken(db) == []
+
+
+@pytest.fixture
 async def session() -> AsyncIterator[ClientSession]:
     """A client that decompresses nothing and asks for nothing by itself."""
     async with ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding", "User-Agent"]) as session:
@@ -66,6 +99,12 @@ async def session() -> AsyncIterator[ClientSession]:
 def api(start: Start, session: ClientSession) -> Api:
     """A client of a server that is open to everybody."""
     return Api(session, start().port)
+
+
+@pytest.fixture
+def refusing(refusing_port: int, session: ClientSession) -> Api:
+    """As `api`, for tests whose requests change nothing."""
+    return Api(session, refusing_port)
 
 
 @pytest.fixture

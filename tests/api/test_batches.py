@@ -169,16 +169,18 @@ async def test_what_only_postgresql_can_see_is_an_error_of_the_item_too(api: Api
         ({"jobs": [{}], "default": {}}, "default"),
     ],
 )
-async def test_a_batch_that_makes_no_sense_is_refused_by_name(api: Api, body: dict[str, JsonValue], field: str) -> None:
-    answer = await api.post("jobs/batch", {**CHAT, **body})
+async def test_a_batch_that_makes_no_sense_is_refused_by_name(
+    refusing: Api, body: dict[str, JsonValue], field: str
+) -> None:
+    answer = await refusing.post("jobs/batch", {**CHAT, **body})
 
     assert answer.refusal == (400, "invalid_request")
     assert [error["field"] for error in answer.problem["errors"]] == [field]
 
 
 @pytest.mark.parametrize("query", ["return=all", "verbose=1", "return=ids&return=ids"])
-async def test_a_parameter_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
-    answer = await api.post(f"jobs/batch?{query}", {**CHAT, "jobs": [{}]})
+async def test_a_parameter_that_makes_no_sense_is_refused(refusing: Api, query: str) -> None:
+    answer = await refusing.post(f"jobs/batch?{query}", {**CHAT, "jobs": [{}]})
 
     assert answer.refusal == (400, "invalid_request")
 
@@ -223,16 +225,16 @@ async def test_a_batch_may_be_a_job_a_line_with_defaults_in_the_query(api: Api) 
         ('{"a":1,"a":2}', "invalid_json", "jobs[0].a: the name stands twice"),
     ],
 )
-async def test_lines_that_make_no_sense_are_refused(api: Api, data: str, code: str, said: str) -> None:
-    answer = await lines(api, data, DEFAULTS)
+async def test_lines_that_make_no_sense_are_refused(refusing: Api, data: str, code: str, said: str) -> None:
+    answer = await lines(refusing, data, DEFAULTS)
 
     assert answer.refusal == (400, code)
     assert said in answer.problem["detail"]
 
 
 @pytest.mark.parametrize("query", ["&priority=x", "&colour=red", "&return=all", "&priority=1&priority=2"])
-async def test_defaults_that_make_no_sense_are_refused(api: Api, query: str) -> None:
-    answer = await lines(api, "{}", DEFAULTS + query)
+async def test_defaults_that_make_no_sense_are_refused(refusing: Api, query: str) -> None:
+    answer = await lines(refusing, "{}", DEFAULTS + query)
 
     assert answer.status == 400
     assert answer.problem

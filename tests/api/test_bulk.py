@@ -94,13 +94,11 @@ async def test_many_jobs_are_worked_off_in_pieces_and_the_first_thousand_shown(a
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("body", [None, {}, {"limit": 5}, {"all": False}])
-async def test_a_filter_without_a_condition_is_refused(api: Api, verb: str, body: JsonValue) -> None:
-    await api.create()
-
-    answer = await api.post(f"jobs/{verb}", body)
+async def test_a_filter_without_a_condition_is_refused(refusing: Api, verb: str, body: JsonValue) -> None:
+    answer = await refusing.post(f"jobs/{verb}", body)
 
     assert answer.refusal == (400, "empty_filter")
-    assert await statuses(api) == {"pending": 1}
+    assert await statuses(refusing) == {"pending": 1}
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -126,20 +124,18 @@ async def test_a_filter_without_a_condition_is_refused(api: Api, verb: str, body
     ],
 )
 async def test_a_filter_that_makes_no_sense_is_refused_by_name(
-    api: Api, verb: str, body: dict[str, JsonValue], field: str
+    refusing: Api, verb: str, body: dict[str, JsonValue], field: str
 ) -> None:
-    await api.create()
-
-    answer = await api.post(f"jobs/{verb}", body)
+    answer = await refusing.post(f"jobs/{verb}", body)
 
     assert answer.refusal == (400, "invalid_request")
     assert [error["field"] for error in answer.problem["errors"]] == [field]
-    assert await statuses(api) == {"pending": 1}
+    assert await statuses(refusing) == {"pending": 1}
 
 
 @pytest.mark.parametrize(("verb", "status"), [("retry", "pending"), ("cancel", "failed")])
-async def test_a_status_that_the_verb_cannot_act_on_is_refused(api: Api, verb: str, status: str) -> None:
-    answer = await api.post(f"jobs/{verb}", {"status": [status]})
+async def test_a_status_that_the_verb_cannot_act_on_is_refused(refusing: Api, verb: str, status: str) -> None:
+    answer = await refusing.post(f"jobs/{verb}", {"status": [status]})
 
     assert answer.refusal == (400, "invalid_request")
 

@@ -204,8 +204,8 @@ async def test_a_job_that_does_not_run_is_in_an_invalid_state(api: Api, verb: st
 
 
 @pytest.mark.parametrize(("verb", "body"), [*SETTLEMENTS, ("retry", {}), ("cancel", {})])
-async def test_a_job_that_is_not_there_is_not_found(api: Api, verb: str, body: dict[str, JsonValue]) -> None:
-    answer = await api.post(f"jobs/{UNKNOWN}/{verb}", body)
+async def test_a_job_that_is_not_there_is_not_found(refusing: Api, verb: str, body: dict[str, JsonValue]) -> None:
+    answer = await refusing.post(f"jobs/{UNKNOWN}/{verb}", body)
 
     assert answer.refusal == (404, "not_found")
 
@@ -244,9 +244,9 @@ async def test_a_job_that_is_not_there_is_not_found(api: Api, verb: str, body: d
     ],
 )
 async def test_a_field_that_makes_no_sense_is_refused_by_name(
-    api: Api, path: str, body: dict[str, JsonValue], field: str
+    refusing: Api, path: str, body: dict[str, JsonValue], field: str
 ) -> None:
-    answer = await api.post(f"jobs/{path.format(UNKNOWN)}", body)
+    answer = await refusing.post(f"jobs/{path.format(UNKNOWN)}", body)
 
     assert answer.refusal == (400, "invalid_request")
     assert [error["field"] for error in answer.problem["errors"]] == [field]

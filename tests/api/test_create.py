@@ -141,10 +141,10 @@ async def test_a_header_and_a_body_with_different_keys_are_refused(api: Api) -> 
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201, "\udcff"])
-async def test_a_key_that_cannot_be_stored_is_refused(api: Api, key: str) -> None:
+async def test_a_key_that_cannot_be_stored_is_refused(refusing: Api, key: str) -> None:
     head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nIdempotency-Key: "
 
-    answer = await api.raw(head + key.encode(errors="surrogateescape") + b"\r\n\r\n{}")
+    answer = await refusing.raw(head + key.encode(errors="surrogateescape") + b"\r\n\r\n{}")
 
     assert answer.startswith(b"HTTP/1.1 400 ")
 
@@ -216,11 +216,11 @@ async def test_a_header_that_is_no_trace_is_ignored(api: Api) -> None:
     ],
 )
 async def test_a_field_that_makes_no_sense_is_refused_by_name(
-    api: Api, fields: dict[str, JsonValue], field: str, message: str
+    refusing: Api, fields: dict[str, JsonValue], field: str, message: str
 ) -> None:
     body = json.dumps({**CHAT, **fields}).replace("Infinity", "1e400").encode()
 
-    answer = await api.send("POST", "jobs", data=body)
+    answer = await refusing.send("POST", "jobs", data=body)
 
     assert answer.refusal == (400, "invalid_request")
     assert answer.problem["errors"] == [{"field": field, "message": message}]

@@ -19,21 +19,21 @@ CHAT_JSON = json.dumps(CHAT)
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/", "nothing", "jobs/", "jobs/1/2/3", "/api/v1"])
-async def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
-    assert (await api.get(path)).refusal == (404, "not_found")
+async def test_an_unknown_path_is_not_found(refusing: Api, path: str) -> None:
+    assert (await refusing.get(path)).refusal == (404, "not_found")
 
 
 @pytest.mark.parametrize("path", ["jobs/batch", "jobs/claim", "jobs/retry", "jobs/cancel"])
-async def test_a_verb_beside_the_ids_of_jobs_takes_only_post(api: Api, path: str) -> None:
-    answer = await api.get(path)
+async def test_a_verb_beside_the_ids_of_jobs_takes_only_post(refusing: Api, path: str) -> None:
+    answer = await refusing.get(path)
 
     assert answer.refusal == (405, "method_not_allowed")
     assert answer.headers["Allow"] == "POST"
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_a_wrong_method_is_told_which_are_right(api: Api, method: str, path: str) -> None:
-    answer = await api.send("DELETE", re.sub(r"\{\w+\}", "x", path))
+async def test_a_wrong_method_is_told_which_are_right(refusing: Api, method: str, path: str) -> None:
+    answer = await refusing.send("DELETE", re.sub(r"\{\w+\}", "x", path))
 
     assert answer.refusal == (405, "method_not_allowed")
     assert method in answer.headers["Allow"].split(", ")
@@ -49,8 +49,8 @@ async def test_a_wrong_method_is_told_which_are_right(api: Api, method: str, pat
         b'{"a":' * 100_000, b'{"input":"\\x"}', b'"\\ud800',
     ],
 )  # fmt: skip
-async def test_what_is_no_json_is_refused(api: Api, body: bytes) -> None:
-    answer = await api.send("POST", "jobs", data=body)
+async def test_what_is_no_json_is_refused(refusing: Api, body: bytes) -> None:
+    answer = await refusing.send("POST", "jobs", data=body)
 
     assert answer.refusal == (400, "invalid_json")
 
@@ -63,8 +63,8 @@ async def test_nesting_100_deep_is_taken(api: Api) -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"x"', b"[{}]"])
 @pytest.mark.parametrize("path", ["jobs", "jobs/batch", "jobs/claim"])
-async def test_a_body_that_is_no_object_is_refused(api: Api, body: bytes, path: str) -> None:
-    answer = await api.send("POST", path, data=body)
+async def test_a_body_that_is_no_object_is_refused(refusing: Api, body: bytes, path: str) -> None:
+    answer = await refusing.send("POST", path, data=body)
 
     assert answer.refusal == (400, "invalid_request")
     assert answer.problem["detail"] == "the body must be an object"
@@ -74,8 +74,8 @@ async def test_a_body_that_is_no_object_is_refused(api: Api, body: bytes, path: 
 @pytest.mark.parametrize(
     "where", ['"owner_ref":"{}"', '"input":{{"a":["{}"]}}', '"input":{{"{}":1}}', '"metadata":{{"a":"{}"}}']
 )
-async def test_strings_that_are_no_text_are_refused_anywhere(api: Api, text: str, where: str) -> None:
-    answer = await api.send("POST", "jobs", data=f"{CHAT_JSON[:-1]},{where.format(text)}}}".encode())
+async def test_strings_that_are_no_text_are_refused_anywhere(refusing: Api, text: str, where: str) -> None:
+    answer = await refusing.send("POST", "jobs", data=f"{CHAT_JSON[:-1]},{where.format(text)}}}".encode())
 
     assert answer.refusal == (400, "invalid_request")
 
@@ -99,8 +99,8 @@ async def test_a_key_twice_inside_of_a_payload_is_the_callers_business(api: Api)
     ["text/plain", "application/x-www-form-urlencoded", "application/xml", "application/octet-stream",
      "application/json; charset=latin-1", "application/x-ndjson", "garbage", ""],
 )  # fmt: skip
-async def test_a_body_that_says_it_is_no_json_is_refused(api: Api, media_type: str) -> None:
-    answer = await api.send("POST", "jobs", CHAT, headers={"Content-Type": media_type})
+async def test_a_body_that_says_it_is_no_json_is_refused(refusing: Api, media_type: str) -> None:
+    answer = await refusing.send("POST", "jobs", CHAT, headers={"Content-Type": media_type})
 
     assert answer.refusal == (415, "unsupported_media_type")
 
@@ -125,17 +125,17 @@ async def test_a_body_that_says_nothing_is_json(api: Api) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "x"])
-async def test_an_unknown_content_encoding_is_refused(api: Api, encoding: str) -> None:
-    answer = await api.send("POST", "jobs", CHAT, headers={"Content-Encoding": encoding})
+async def test_an_unknown_content_encoding_is_refused(refusing: Api, encoding: str) -> None:
+    answer = await refusing.send("POST", "jobs", CHAT, headers={"Content-Encoding": encoding})
 
     assert answer.refusal == (415, "unsupported_media_type")
 
 
-async def test_no_route_takes_what_is_no_id(api: Api) -> None:
+async def test_no_route_takes_what_is_no_id(refusing: Api) -> None:
     for route in TABLE:
         if "_id}" in route.path:
             body = EXAMPLES.get(route.body) if route.body else None
-            answer = await api.send(route.method, re.sub(r"\{\w+\}", "x", route.path), body)
+            answer = await refusing.send(route.method, re.sub(r"\{\w+\}", "x", route.path), body)
             assert answer.refusal == (400, "invalid_request"), route.path
 
 
@@ -170,8 +170,8 @@ async def test_a_body_may_be_compressed(api: Api) -> None:
         pytest.param(zlib.compress(b"{}"), id="zlib"),
     ],
 )
-async def test_a_broken_gzip_stream_is_refused(api: Api, packed: bytes) -> None:
-    answer = await api.send("POST", "jobs", data=packed or b"\x1f", headers={"Content-Encoding": "gzip"})
+async def test_a_broken_gzip_stream_is_refused(refusing: Api, packed: bytes) -> None:
+    answer = await refusing.send("POST", "jobs", data=packed or b"\x1f", headers={"Content-Encoding": "gzip"})
 
     assert answer.refusal == (400, "invalid_json")
 
@@ -248,14 +248,14 @@ async def test_the_limit_counts_after_decompression(small: Api) -> None:
         b"GET /api/v1/jobs/%00 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     ],
 )
-async def test_bytes_that_are_no_http_are_an_invalid_request(api: Api, request_bytes: bytes) -> None:
-    answer = await api.raw(request_bytes)
+async def test_bytes_that_are_no_http_are_an_invalid_request(refusing: Api, request_bytes: bytes) -> None:
+    answer = await refusing.raw(request_bytes)
 
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 ", b"HTTP/0.9 400 ")), answer
     assert b"application/problem+json" in head
     assert json.loads(body)["code"] == "invalid_request"
-    assert (await api.get("/healthz")).status == 200
+    assert (await refusing.get("/healthz")).status == 200
 
 
 async def test_a_head_may_have_up_to_32_kib(api: Api) -> None:
@@ -279,8 +279,8 @@ async def test_a_request_may_expect_to_be_told_to_continue(api: Api) -> None:
 @pytest.mark.parametrize(
     ("given", "kept"), [("abc-1", True), ("x" * 200, True), ("x" * 201, False), ("a b", False), ("é", False)]
 )
-async def test_a_request_id_comes_back(api: Api, given: str, kept: bool) -> None:  # noqa: FBT001 - a parameter
-    answer = await api.get("jobs/x", X_Request_Id=given)
+async def test_a_request_id_comes_back(refusing: Api, given: str, kept: bool) -> None:  # noqa: FBT001 - a parameter
+    answer = await refusing.get("jobs/x", X_Request_Id=given)
 
     assert (answer.headers["X-Request-Id"] == given) is kept
     assert answer.problem["request_id"] == answer.headers["X-Request-Id"]

@@ -217,8 +217,8 @@ async def test_lost_notifications_are_admitted(api: Api, subscribe: Subscribe, d
 @pytest.mark.parametrize(
     "query", ["status=pending", "id=x", "owner=crm", "batch_id=", "created_after=2020-01-01T00:00:00Z"]
 )
-async def test_a_filter_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
-    assert (await api.get(f"events?{query}")).refusal == (400, "invalid_request")
+async def test_a_filter_that_makes_no_sense_is_refused(refusing: Api, query: str) -> None:
+    assert (await refusing.get(f"events?{query}")).refusal == (400, "invalid_request")
 
 
 async def test_streams_close_when_the_server_stops(start: Start, session: ClientSession) -> None:

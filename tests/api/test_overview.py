@@ -149,9 +149,9 @@ async def test_of_two_levels_the_tighter_holds(api: Api) -> None:
     ],
 )
 async def test_a_setting_that_makes_no_sense_is_refused_by_name(
-    api: Api, body: dict[str, JsonValue], field: str
+    refusing: Api, body: dict[str, JsonValue], field: str
 ) -> None:
-    answer = await api.send("PUT", "queues/a", body)
+    answer = await refusing.send("PUT", "queues/a", body)
 
     assert answer.refusal == (400, "invalid_request")
     assert [error["field"] for error in answer.problem["errors"]] == [field]
@@ -242,5 +242,5 @@ async def test_stats_since_count_what_has_finished_since(api: Api, db: psycopg.C
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "since=2020-01-01", "owner=x", "task_type=", "since=1h&since=2h"])
-async def test_a_parameter_of_stats_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
-    assert (await api.get(f"stats?{query}")).refusal == (400, "invalid_request")
+async def test_a_parameter_of_stats_that_makes_no_sense_is_refused(refusing: Api, query: str) -> None:
+    assert (await refusing.get(f"stats?{query}")).refusal == (400, "invalid_request")

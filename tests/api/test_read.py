@@ -153,9 +153,9 @@ async def test_created_after_is_inclusive_and_created_before_is_not(api: Api) ->
     ],
 )
 async def test_a_parameter_that_makes_no_sense_is_refused_by_name(
-    api: Api, query: str, field: str, message: str
+    refusing: Api, query: str, field: str, message: str
 ) -> None:
-    answer = await api.get(f"jobs?{query}")
+    answer = await refusing.get(f"jobs?{query}")
 
     assert answer.refusal == (400, "invalid_request")
     assert answer.problem["errors"] == [{"field": field, "message": message}]

@@ -75,8 +75,8 @@ async def test_an_empty_settlement_is_answered_too(api: Api) -> None:
         (7, "settle[0]"),
     ],
 )
-async def test_a_settlement_that_makes_no_sense_is_refused_by_name(api: Api, item: JsonValue, field: str) -> None:
-    answer = await api.post("jobs/claim", {"worker_id": "w1", "settle": [item]})
+async def test_a_settlement_that_makes_no_sense_is_refused_by_name(refusing: Api, item: JsonValue, field: str) -> None:
+    answer = await refusing.post("jobs/claim", {"worker_id": "w1", "settle": [item]})
 
     assert answer.refusal == (400, "invalid_request")
     assert field in [error["field"] for error in answer.problem["errors"]]
