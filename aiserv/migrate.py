@@ -16,10 +16,15 @@ logger = logging.getLogger(__name__)
 
 # Taken by whoever installs, until the end of its transaction. Any number will do, as long as it stays.
 INSTALL_LOCK = 7_283_461_905
-LOCK_TIMEOUT = "1s"
+# Less than deadlock_timeout, 1 s: who installs gives way before PostgreSQL ends the statement of somebody else.
+LOCK_TIMEOUT = "500ms"
+# A process that hangs, or whose machine is gone, holds up nobody for longer.
+IDLE_TIMEOUT = "1min"
 ATTEMPTS = 60
 # What makes the schema and the rights in it: run with every change of anything else.
 ALWAYS = ("schema.sql", "grants.sql")
+# What locks tables, or what reads them.
+RESHAPING = ("migrations/", "views/", "triggers/")
 
 
 class MigrationError(Exception):
@@ -82,7 +87,10 @@ def _migrate(connection: psycopg.Connection) -> list[str]:
     if not outdated(files, installed_files(connection)):
         return []
     # Whoever waits for a table holds up all who come after it: better to give way and try again.
-    connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+    connection.execute(
+        "select set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)",
+        [LOCK_TIMEOUT, IDLE_TIMEOUT],
+    )
     connection.execute("select pg_advisory_xact_lock(%s)", [INSTALL_LOCK])
     # Somebody may have been faster.
     installed = installed_files(connection)
@@ -156,6 +164,8 @@ def numbers(version: str) -> tuple[int, ...]:
 def _run(
     connection: psycopg.Connection, files: dict[str, SqlFile], installed: dict[str, Installed], changed: list[str]
 ) -> None:
+    if any(name.startswith(RESHAPING) for name in changed):
+        _hold_writers(connection)
     before = _shape(connection)
     for name in changed:
         if name == "roles.sql":
@@ -176,6 +186,24 @@ def _run(
     connection.execute("delete from aiserv.installed where file = any(%s)", [gone])
     connection.execute("select from aiserv._record_shape(before => %s::jsonb)", [before])
     logger.info("schema installed: %s of %s files run", len(changed), len(files))
+
+
+def _hold_writers(connection: psycopg.Connection) -> None:
+    """Have all who write wait at their first table.
+
+    Views are replaced long before triggers; who had written already and then reads a view would wait for us, and we for
+    them.
+    """
+    found = connection.execute(
+        """
+        select format('lock table %s in share row exclusive mode', string_agg(class.oid::regclass::text, ', '))
+        from pg_catalog.pg_class as class
+        where class.relnamespace = to_regnamespace('aiserv') and class.relkind = 'r'
+        having count(*) > 0
+        """
+    ).fetchone()
+    if found:
+        connection.execute(found[0].encode())
 
 
 def _shape(connection: psycopg.Connection) -> str:
