@@ -6,17 +6,24 @@ as $$
 declare
     misplaced uuid;
 begin
-    -- Joined by whole keys: an `exists` for each may be answered by hashing a whole table.
+    -- One by one, or all rows of a table might be read for each (see _complete): the first that is misplaced seems near, and is not there.
     select job.id into misplaced
     from moved as job
-    -- One by one, or all leases might be read for each: see _complete.
     left join lateral (select held.job_id from aiserv.lease as held where held.job_id = job.id limit 1) as lease on true
-    left join aiserv.ready as ready
-        on ready.model_profile = job.model_profile and ready.task_type = job.task_type and ready.priority = job.priority
-        and ready.owner_service = job.owner_service and ready.run_at = job.run_at and ready.job_id = job.id
-    left join aiserv.scheduled as scheduled
-        on scheduled.model_profile = job.model_profile and scheduled.task_type = job.task_type
-        and scheduled.run_at = job.run_at and scheduled.job_id = job.id
+    left join lateral (
+        select waiting.job_id
+        from aiserv.ready as waiting
+        where waiting.model_profile = job.model_profile and waiting.task_type = job.task_type and waiting.priority = job.priority
+          and waiting.owner_service = job.owner_service and waiting.run_at = job.run_at and waiting.job_id = job.id
+        limit 1
+    ) as ready on true
+    left join lateral (
+        select later.job_id
+        from aiserv.scheduled as later
+        where later.model_profile = job.model_profile and later.task_type = job.task_type
+          and later.run_at = job.run_at and later.job_id = job.id
+        limit 1
+    ) as scheduled on true
     where job.outcome is not null and coalesce(lease.job_id, ready.job_id, scheduled.job_id) is not null
     limit 1;
 
