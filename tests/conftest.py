@@ -23,7 +23,6 @@ from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
 from aiserv.sidecar import containers, sampler, servers
 from tests.invariants import broken
-from tests.processes import NOBODY_TO_TRUST
 from tests.scratch import scratch_directory
 
 settings.register_profile(
@@ -41,7 +40,6 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A shell starts what runs in the background deaf to Ctrl-C, and so would be all processes of the tests.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.update(NOBODY_TO_TRUST)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> None:
