@@ -99,14 +99,6 @@ MUTANTS = [
         "tests/sql/test_guards.py::test_a_job_is_in_one_place_at_a_time_and_in_none_when_it_is_finished",
     ),
     Mutant(
-        "whether a job may be placed is found by reading all",
-        "sql/triggers/guard_place.sql",
-        "lateral (select known.* from aiserv.job as known where known.id = moved.job_id limit 1) as job on true",
-        "aiserv.job as job on job.id between moved.job_id and moved.job_id",
-        "tests/sql/test_early_vacuum.py"
-        "::test_jobs_that_come_back_are_found_one_by_one_though_no_row_lies_where_its_key_does",
-    ),
-    Mutant(
         "what waits may be finished by hand",
         "sql/triggers/guard_outcome.sql",
         "coalesce(lease.job_id, ready.job_id, scheduled.job_id) is not null",
