@@ -1,7 +1,7 @@
 """Who may import the libraries that everything hangs on. Which of our modules may import which is in pyproject.toml."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,11 +37,13 @@ IMPORTERS = {
 }
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for package in ("aiserv", "workers"):
-        for path in (ROOT / package).rglob("*.py"):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            yield ".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def modules() -> dict[str, ast.Module]:
+    files = [path for package in ("aiserv", "workers") for path in (ROOT / package).rglob("*.py")]
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(path.read_bytes())
+        for path in files
+    }
 
 
 def imported(tree: ast.Module) -> set[str]:
@@ -61,7 +63,7 @@ def within(name: str, package: str) -> bool:
 
 @pytest.mark.parametrize("library", IMPORTERS)
 def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
-    importers = {module for module, tree in modules() if any(within(name, library) for name in imported(tree))}
+    importers = {module for module, tree in modules().items() if any(within(name, library) for name in imported(tree))}
 
     strangers = {module for module in importers if not any(within(module, home) for home in IMPORTERS[library])}
     assert strangers == set()
@@ -71,7 +73,7 @@ def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
 def test_only_settings_reads_the_environment() -> None:
     readers = {
         module
-        for module, tree in modules()
+        for module, tree in modules().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     }
