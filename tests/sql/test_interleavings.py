@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import product
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 # What they say of a job that they leave alone: heartbeats of many name those that are held.
 SKIPS = {
-    "claim": None, "recover": None, "sweep": None, "prune": None, "delete": None, "heartbeats": ("running", 1)
+    "claim": None, "claim_work": None, "recover": None, "sweep": None, "prune": None, "delete": None,
+    "heartbeats": ("running", 1),
 }  # fmt: skip
 # Who may keep a transaction open at a higher level, and be told to run it again: services and operators.
 REPEATABLE = ["create", "create again", "claim", "complete", "settle", "cancel", "retry", "cancel_jobs"]
@@ -101,6 +103,15 @@ class World:
             f'[{{"id": "{self.ids["E"]}", "attempt": 1, "category": "busy", "message": "", "retryable": true,'
             f' "retry_after": "1 hour"}}, {{"id": "{self.ids["A"]}", "attempt": 1, "result": {number}}}]'
         )
+        work = {
+            "worker_id": f"session {number}",
+            "instance_id": UUID(int=number),
+            "task_types": ["chat"],
+            "model_profiles": ["qwen"],
+            "max_jobs": 9,
+            "lease": "15 minutes",
+            "slots": 9,
+        }
         verbs: dict[str, tuple[str, dict[str, Any]]] = {
             "create": ("create_job", new),
             "create again": ("create_job", known),
@@ -108,6 +119,7 @@ class World:
             "create_batch": ("create_batch", batch | {"idempotency_key": "batch"}),
             "create_each": ("create_each", batch | {"patience": "1 hour"}),
             "claim": ("claim_jobs", {"worker_id": f"session {number}", "max_jobs": 9}),
+            "claim_work": ("claim_work", work),
             "heartbeat": ("heartbeat_job", held | {"progress": f"{number}"}),
             "heartbeats": ("heartbeat_jobs", {"job_ids": [self.ids["E"], self.ids["A"]], "attempts": [1, 1]}),
             "complete": ("complete_job", held | {"result": f"{number}"}),
@@ -215,9 +227,10 @@ class World:
 
 
 VERBS = [
-    "create", "create again", "create_jobs", "create_batch", "create_each", "claim", "heartbeat", "heartbeats",
-    "complete", "fail", "fail, retryable", "release", "settle", "settle_each", "recover", "sweep", "cancel", "retry",
-    "retry failed", "cancel_jobs", "retry_jobs", "prune", "delete", "pause", "resume", "set_queue", "report",
+    "create", "create again", "create_jobs", "create_batch", "create_each", "claim", "claim_work", "heartbeat",
+    "heartbeats", "complete", "fail", "fail, retryable", "release", "settle", "settle_each", "recover", "sweep",
+    "cancel", "retry", "retry failed", "cancel_jobs", "retry_jobs", "prune", "delete", "pause", "resume", "set_queue",
+    "report",
 ]  # fmt: skip
 
 
