@@ -146,15 +146,23 @@ class RequestHandler(web.RequestHandler):
         if resp.status >= 400 and isinstance(resp, HTTPException):  # noqa: PLR2004 - errors
             resp = problem_response(Problem("invalid_request", resp.text or resp.reason), request)
         self.has_answered = True
-        self.is_asked = False
-        self.server.answered()
         if self.server.are_last and not resp.prepared:
             resp.force_close()
         if self.is_body_held:
             # Nothing to read away for; and whether the body follows all the same, nobody knows.
             self._lingering_time = 0.0
             resp.force_close()
-        return super().finish_response(request, resp, start_time)
+        return self._written(super().finish_response(request, resp, start_time))
+
+    async def _written(
+        self, writing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]]
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await writing
+        finally:
+            # Not before the kernel has its last byte: a stop waits for that.
+            self.is_asked = False
+            self.server.answered()
 
 
 class Server(web.Server):

@@ -40,8 +40,9 @@ class Runner(web.AppRunner):
     async def stop_listening(self) -> None:
         """Take the connections that the kernel has made already: it resets those that nobody has taken by the end.
 
-        On Linux it makes no more of them meanwhile: who asks then asks again a second later, and finds a successor or
-        a closed port. Elsewhere it may reset those that come in the microseconds between the last look and the close.
+        On Linux it begins no more of them meanwhile: who asks then asks again a second later, and finds a successor or
+        a closed port. Reset is who has been half-way through a handshake; elsewhere, also who comes in the microseconds
+        between the last look and the close.
         """
         clients: list[socket.socket] = []
         for site in self.sites:

@@ -117,8 +117,13 @@ def test_nobody_is_killed_who_stops_in_time() -> None:
     assert min(map(parse_duration, given)) >= longest + timedelta(seconds=30)
 
 
-def test_systemd_starts_nobody_again_whose_settings_are_wrong() -> None:
+def test_systemd_tells_a_worker_to_stop_and_not_its_decoders() -> None:
+    assert UNIT_OPTIONS["KillMode"] == "mixed"
+
+
+def test_systemd_starts_everybody_again_but_whose_settings_are_wrong() -> None:
     assert UNIT_OPTIONS["RestartPreventExitStatus"] == str(int(Exit.USAGE))
+    assert UNIT_OPTIONS["StartLimitIntervalSec"] == "0"
     assert UNIT_OPTIONS["EnvironmentFile"] in (FOLDER / "aiserv.env.example").read_text()
 
 

@@ -1,6 +1,7 @@
 """Recordings of any format as 16 kHz samples, decoded by a process of their own."""
 
 import json
+import signal
 import sys
 from array import array
 from collections.abc import AsyncIterator
@@ -20,6 +21,8 @@ WINDOW: Final = RATE // 20
 _DECODER: Final = str(Path(__file__).with_name("decoder.py"))
 _UNSUPPORTED: Final = 3
 _CHUNK: Final = 64 * 1024
+# What ends a decoder though nothing is wrong with it: a stop of all processes, or somebody's hand.
+_TOLD_TO_END: Final = {-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ async def probe(path: Path, kind: str = "") -> Recording:
 
     Raises `Failure`: `unsupported_audio` for what cannot be decoded, or is cut off.
     """
-    # Without our environment, which holds secrets.
+    # Without our environment, which holds secrets; out of reach of a terminal's Ctrl-C, which is for us.
     command = [sys.executable, "-I", _DECODER, "scan", str(path), kind]
-    ended = await anyio.run_process(command, stdin=DEVNULL, env={}, check=False)
+    ended = await anyio.run_process(command, stdin=DEVNULL, env={}, check=False, start_new_session=True)
     if ended.returncode != 0:
         raise _failure(ended.returncode, ended.stderr)
     line, _, rest = ended.stdout.partition(b"\n")
@@ -92,7 +95,7 @@ async def samples_of(recording: Recording, voice: int | None = None) -> AsyncIte
         number,
     ]
     async with AsyncExitStack() as stack:
-        process = await anyio.open_process(command, stdin=DEVNULL, stderr=DEVNULL, env={})
+        process = await anyio.open_process(command, stdin=DEVNULL, stderr=DEVNULL, env={}, start_new_session=True)
         await stack.enter_async_context(process)
         # Whatever happens, it must not be waited for: it may have more to say than anybody reads.
         stack.callback(_kill, process)
@@ -127,6 +130,8 @@ def _failure(status: int, said: bytes) -> Failure:
     text = said.decode(errors="replace").strip()
     if status == _UNSUPPORTED:
         return Failure("unsupported_audio", f"the recording: {text}")
+    if status in _TOLD_TO_END:
+        return Failure("internal", f"the decoder was told to end (signal {-status})")
     if status < 0:
         return Failure("unsupported_audio", f"the recording broke its decoder (signal {-status})")
     return Failure("internal", f"the decoder does not work: {text[-500:]}")

@@ -59,7 +59,7 @@ class SchemaChecks:
                 with anyio.move_on_after(CHECK_SECONDS):
                     return await _ask(checker, schema, content)
             except _ENDED:
-                if await self.close() == -signal.SIGPROF:
+                if await self.close(has_ended=True) == -signal.SIGPROF:
                     return {"flaw_of": "schema", "flaw": f"the check takes more than {CPU_SECONDS:g} s of CPU time"}
                 # Perhaps before it was asked, or for memory that earlier schemas hold: a new one shall tell.
             except BaseException:
@@ -71,12 +71,13 @@ class SchemaChecks:
                 raise Failure("internal", f"the check of the answer's JSON was not done within {CHECK_SECONDS:g} s")
         return {"flaw_of": "schema", "flaw": "the check takes too much memory"}
 
-    async def close(self) -> int | None:
+    async def close(self, *, has_ended: bool = False) -> int | None:
         """End the process, if there is one; how it ended: its exit status, or the negative number of a signal."""
         checker, self._checker = self._checker, None
         if checker is None:
             return None
-        if checker.process.returncode is None:
+        # One that has ended by itself is not killed: Popen would look first, and take its status from asyncio.
+        if not has_ended and checker.process.returncode is None:
             checker.process.kill()
         with anyio.CancelScope(shield=True):
             await checker.process.aclose()

@@ -1,5 +1,6 @@
 """What becomes of a recording of any format: 16 kHz samples, complete, or a refusal that says why."""
 
+import signal
 import struct
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.workers.audio.recordings import (
     wav,
     words_in,
 )
+from workers.audio import decode
 from workers.audio.decode import probe, samples_of
 from workers.audio.split import split
 from workers.failures import Failure
@@ -175,6 +177,38 @@ async def test_a_recording_without_a_sample_is_silence(tmp_path: Path) -> None:
     recording = await probe(stored_at(tmp_path, wav(samples([[]], 0))))
 
     assert recording.frames == 0
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "category"),
+    [
+        (signal.SIGSEGV, "unsupported_audio"),
+        (signal.SIGKILL, "unsupported_audio"),
+        (signal.SIGTERM, "internal"),
+        (signal.SIGINT, "internal"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+async def test_only_a_decoder_that_is_told_to_end_speaks_well_of_its_recording(
+    ended_by: signal.Signals, category: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = tmp_path / "decoder.py"
+    # In a session of its own, where no terminal's Ctrl-C reaches it.
+    decoder.write_text(f"""
+import os, resource, signal
+assert os.getsid(0) == os.getpid()
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+if {ended_by:d} == signal.SIGINT:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.kill(os.getpid(), {ended_by:d})
+""")
+    monkeypatch.setattr(decode, "_DECODER", str(decoder))
+
+    with pytest.raises(Failure, match=rf"signal {ended_by:d}\)") as raised:
+        await probe(stored_at(tmp_path, wav(samples([LEFT], 6))))
+
+    assert raised.value.category == category
 
 
 async def test_the_decoder_sees_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
