@@ -4,6 +4,7 @@ import logging
 import random
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 INSTALL_LOCK = 7_283_461_905
 # Less than deadlock_timeout, 1 s: who installs gives way before PostgreSQL ends the statement of somebody else.
 LOCK_TIMEOUT = "500ms"
+# The same for the locks of all tables together: whoever waits for the first of them has waited for as long.
+LOCKS_TIMEOUT = "800ms"
 # A process that hangs, or whose machine is gone, holds up nobody for longer.
 IDLE_TIMEOUT = "1min"
 ATTEMPTS = 60
@@ -64,12 +67,13 @@ def migrate(conninfo: str) -> list[str]:
     """Bring the schema up to date in one transaction and return the names of the files that were run.
 
     Safe when any number of processes start at once, and beside others at work: they go one after the other, and all
-    but the first find nothing to do; who would have to wait for a lock, or meets a deadlock, begins anew. A schema
-    that a newer version has installed is left as it is: old processes may restart during a roll-out.
+    but the first find nothing to do; who would have to wait for a lock, or meets a deadlock, begins anew, and an
+    autovacuum gives way. A schema that a newer version has installed is left as it is: old processes may restart during
+    a roll-out.
     Raises MigrationError when the schema has migrations that this version cannot know of otherwise, and
     psycopg.Error when PostgreSQL refuses.
     """
-    with psycopg.connect(conninfo, connect_timeout=10, application_name="aiserv migrate") as connection:
+    with _connect(conninfo) as connection:
         for attempt in range(ATTEMPTS):
             try:
                 with connection.transaction():
@@ -78,8 +82,13 @@ def migrate(conninfo: str) -> list[str]:
                 if attempt == ATTEMPTS - 1:
                     raise
                 logger.info("the schema is in use, trying again to update it")
+                _interrupt_vacuums(connection)
                 time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - jitter: no secret hangs on it
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _connect(conninfo: str) -> psycopg.Connection:
+    return psycopg.connect(conninfo, autocommit=True, connect_timeout=10, application_name="aiserv migrate")
 
 
 def _migrate(connection: psycopg.Connection) -> list[str]:
@@ -102,7 +111,7 @@ def _migrate(connection: psycopg.Connection) -> list[str]:
 
 def pending(conninfo: str) -> list[str]:
     """The names of the files that `migrate` would run."""
-    with psycopg.connect(conninfo, connect_timeout=10, application_name="aiserv migrate") as connection:
+    with _connect(conninfo) as connection:
         return outdated(sql_files(), installed_files(connection))
 
 
@@ -194,16 +203,47 @@ def _hold_writers(connection: psycopg.Connection) -> None:
     Views are replaced long before triggers; who had written already and then reads a view would wait for us, and we for
     them.
     """
-    found = connection.execute(
+    tables = _tables(connection)
+    if not tables:
+        return
+    connection.execute("select set_config('statement_timeout', %s, true)", [LOCKS_TIMEOUT])
+    try:
+        connection.execute(f"lock table {', '.join(tables)} in share row exclusive mode".encode())
+    except psycopg.errors.QueryCanceled as error:
+        raise psycopg.errors.LockNotAvailable("the tables of the schema are in use") from error
+    connection.execute("set local statement_timeout = 0")
+
+
+def _interrupt_vacuums(connection: psycopg.Connection) -> None:
+    """Have autovacuum give way: PostgreSQL ends it for whoever waits longer than deadlock_timeout.
+
+    Nobody who writes minds this lock, and one at a time meets no deadlock. What does not give way is a VACUUM by hand,
+    or one that keeps transaction numbers from running out.
+    """
+    with suppress(psycopg.errors.LockNotAvailable):
+        for table in _tables(connection):
+            with connection.transaction():
+                connection.execute(
+                    """
+                    select set_config('lock_timeout', (setting::integer + 500)::text, true)
+                    from pg_catalog.pg_settings where name = 'deadlock_timeout'
+                    """
+                )
+                connection.execute(f"lock table {table} in share update exclusive mode".encode())
+
+
+def _tables(connection: psycopg.Connection) -> list[str]:
+    """The tables of the schema, but for those that somebody else made there."""
+    rows = connection.execute(
         """
-        select format('lock table %s in share row exclusive mode', string_agg(class.oid::regclass::text, ', '))
-        from pg_catalog.pg_class as class
-        where class.relnamespace = to_regnamespace('aiserv') and class.relkind = 'r'
-        having count(*) > 0
+        select class.oid::regclass::text
+        from pg_catalog.pg_namespace as namespace
+        join pg_catalog.pg_class as class on class.relnamespace = namespace.oid and class.relowner = namespace.nspowner
+        where namespace.nspname = 'aiserv' and class.relkind = 'r'
+        order by class.oid
         """
-    ).fetchone()
-    if found:
-        connection.execute(found[0].encode())
+    )
+    return [name for (name,) in rows]
 
 
 def _shape(connection: psycopg.Connection) -> str:

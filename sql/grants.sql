@@ -18,8 +18,10 @@ begin
 
     for relation in
         select class.oid::regclass as name
-        from pg_catalog.pg_class as class
-        where class.relnamespace = 'aiserv'::regnamespace and class.relkind = 'v' and class.relname not like '\_%'
+        from pg_catalog.pg_namespace as namespace
+        -- What somebody else made in our schema is not ours to give.
+        join pg_catalog.pg_class as class on class.relnamespace = namespace.oid and class.relowner = namespace.nspowner
+        where namespace.nspname = 'aiserv' and class.relkind = 'v' and class.relname not like '\_%'
     loop
         if exists (select from pg_catalog.pg_roles where rolname = 'aiserv_readonly') then
             execute format('grant select on %s to aiserv_readonly', relation.name);

@@ -142,6 +142,23 @@ def test_a_second_migrate_finds_nothing_to_do(conninfo: str) -> None:
     assert migrate(conninfo) == []
 
 
+def test_what_somebody_else_made_in_the_schema_is_no_hindrance_to_who_owns_it(
+    template: str, login: Callable[[str], str], empty: Callable[[], str]
+) -> None:
+    administrator = empty()
+    conninfo = owned_by(administrator, login("nosuperuser nocreaterole"))
+    migrate(conninfo)
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute("create table aiserv.mine ()")
+        connection.execute("create view aiserv.my_jobs as select from aiserv.jobs")
+        connection.execute("create function aiserv.my_number() returns integer return 1")
+        connection.execute("update aiserv.installed set checksum = 'old' where file like 'views/%'")
+
+    ran = migrate(conninfo)
+
+    assert "views/jobs.sql" in ran
+
+
 def test_a_replay_of_all_files_changes_nothing_and_keeps_the_jobs(conninfo: str) -> None:
     with psycopg.connect(conninfo) as connection:
         connection.execute("select aiserv.create_job(owner_service => 'a', task_type => 'b', model_profile => 'c')")

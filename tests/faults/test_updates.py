@@ -1,19 +1,40 @@
 """The schema is updated while others are at work."""
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import anyio
 import psycopg
 import pytest
 from psycopg.rows import DictRow
 
+import aiserv.migrate
 from aiserv.migrate import migrate
+from tests.faults.postgres import own_postgres
+from tests.waiting import until, until_found
 
 Measured = Callable[[str], None]
 Connect = Callable[..., psycopg.Connection[DictRow]]
 FUNCTIONS = ("functions/claim_jobs.sql", "functions/_complete.sql", "functions/_create_all.sql")
 WITH_KEY = '[{"owner_service": "me", "task_type": "load", "model_profile": "m", "idempotency_key": "key"}]'
+# Pages enough for minutes at ten pages a second, and an autovacuum that starts at once.
+DEAD_ROWS = """
+insert into aiserv.delta (minute, owner_service, task_type, model_profile)
+select now(), 'a', 'b', 'c' from generate_series(1, 100000)
+"""
+SLOW_VACUUM = """
+alter table aiserv.delta set (
+    autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1
+)
+"""
+VACUUMED = """
+select pid from pg_stat_progress_vacuum where relid = 'aiserv.delta'::regclass
+"""
 
 
 @contextmanager
@@ -91,3 +112,72 @@ def test_what_a_newer_version_installed_is_left_as_it_is(conninfo: str, db: psyc
     db.execute("update aiserv.installed set checksum = 'of a newer text', version = '99.0.0'")
 
     assert migrate(conninfo) == []
+
+
+@pytest.mark.fault(
+    "the schema is updated while a large table is vacuumed",
+    "an autovacuum that would take minutes, on a PostgreSQL of its own; then all views and triggers are replaced",
+    "the autovacuum gives way, and the update is done within 10 s",
+)
+async def test_an_autovacuum_gives_way_to_an_update(tmp_path: Path, measured: Measured) -> None:
+    with own_postgres(tmp_path) as postgres, postgres.connect() as db:
+        db.execute(SLOW_VACUUM)
+        with db.transaction(force_rollback=True):
+            db.execute(DEAD_ROWS)
+        db.execute("alter system set autovacuum_naptime = '1s'")
+        db.execute("select pg_reload_conf(), pg_stat_force_next_flush()")
+        await until_found(db, VACUUMED)
+        vacuum = db.execute(VACUUMED).fetchone()
+        assert vacuum
+
+        started = time.monotonic()
+        files = await anyio.to_thread.run_sync(update, postgres.url, db, ["views/%", "triggers/%"])
+
+        measured(f"updated after {time.monotonic() - started:.1f} s")
+        assert len(files) > 20
+        assert vacuum not in db.execute(VACUUMED).fetchall()
+
+
+async def test_who_writes_goes_on_while_an_update_waits_for_a_vacuum(conninfo: str, connect: Connect) -> None:
+    vacuum, db = connect(), connect(options="-c lock_timeout=30s")
+    vacuum.execute("begin")
+    vacuum.execute("lock table aiserv.job in share update exclusive mode")
+    waiting = "select from pg_locks where mode = 'ShareUpdateExclusiveLock' and not granted"
+    files: list[str] = []
+
+    async with anyio.create_task_group() as tasks:
+
+        async def updated() -> None:
+            files.extend(await anyio.to_thread.run_sync(update, conninfo, connect(), ["views/%", "triggers/%"]))
+
+        tasks.start_soon(updated)
+        for _ in range(3):
+            await until_found(db, waiting)
+            db.execute("select aiserv.create_job('me', 'load', 'm')")
+        assert files == []
+        vacuum.execute("commit")
+
+    assert len(files) > 20
+
+
+async def test_an_update_takes_its_locks_at_once_or_begins_anew(
+    conninfo: str, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # For each lock it would wait for ever, for all together it does not.
+    monkeypatch.setattr(aiserv.migrate, "LOCK_TIMEOUT", "1h")
+    caplog.set_level(logging.INFO, "aiserv.migrate")
+    writer = connect()
+    writer.execute("begin")
+    writer.execute("select aiserv.create_job('me', 'load', 'm')")
+    files: list[str] = []
+
+    async with anyio.create_task_group() as tasks:
+
+        async def updated() -> None:
+            files.extend(await anyio.to_thread.run_sync(update, conninfo, connect(), ["views/%", "triggers/%"]))
+
+        tasks.start_soon(updated)
+        await until(lambda: "the schema is in use" in caplog.text)
+        writer.execute("commit")
+
+    assert len(files) > 20
