@@ -64,6 +64,8 @@ begin
     end if;
     if limited then
         perform aiserv._lock_limits(_claim.model_profiles);
+        -- It may have waited, and a provider may have got into trouble meanwhile.
+        troubled := troubled or exists (select from aiserv.provider);
     end if;
     if troubled then
         services := aiserv._services(asked.profiles, asked.kinds, claimer.providers);
@@ -120,22 +122,27 @@ begin
         perform pg_notify('aiserv_ready', queue.model_profile)
         from (select distinct unnest(open_profiles)) as queue(model_profile);
     end if;
+    if not _claim.recover then
+        return;
+    end if;
     _claim.wake_at := aiserv._next_wake(asked.profiles, asked.kinds);
     -- Only a claim that came back short looks for jobs of the dead: no one waits longer than the lease.
-    if not _claim.recover or _claim.wake_at is null or _claim.wake_at > clock_timestamp() then
+    if _claim.wake_at is null or _claim.wake_at > clock_timestamp() then
         return;
     end if;
     perform from aiserv.recover_jobs();
-    if found then
-        again := aiserv._claim(
-            _claim.task_types, _claim.model_profiles, _claim.max_jobs - claimed, claimer, recover => false
-        );
-        _claim.jobs := _claim.jobs || again.jobs;
-        _claim.wake_at := again.wake_at;
+    if not found then
+        return;
     end if;
+    again := aiserv._claim(_claim.task_types, _claim.model_profiles, _claim.max_jobs - claimed, claimer, recover => false);
+    _claim.jobs := _claim.jobs || again.jobs;
+    _claim.wake_at := case
+        when coalesce(cardinality(_claim.jobs), 0) < _claim.max_jobs then aiserv._next_wake(asked.profiles, asked.kinds)
+    end;
 end;
 $$;
 
 comment on function aiserv._claim is
 'Lease up to max_jobs jobs of these queues to the claimer and return them in order (priority, owners in turns, run_at, id), or null.
-With recover a claim that comes back short takes jobs of the dead, too. Short of max_jobs it says when to try again: see next_wake.';
+With recover a claim that comes back short takes jobs of the dead, too, and if it is short all the same, says when to try again: see
+next_wake.';

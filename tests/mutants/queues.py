@@ -11,6 +11,13 @@ MUTANTS = [
         "tests/sql/test_queues.py::test_max_running_is_exact_with_eight_claimers_at_once",
     ),
     Mutant(
+        "a claim does not see the trouble that came while it waited",
+        "sql/functions/_claim.sql",
+        "        troubled := troubled or exists (select from aiserv.provider);\n",
+        "",
+        "tests/sql/test_providers.py::test_a_claim_that_waits_for_the_settings_of_its_queue_sees_trouble_that_comes_meanwhile",
+    ),
+    Mutant(
         "of two limits the looser holds",
         "sql/functions/_open_queues.sql",
         "            min(least(\n",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.sql.calls import (
+    PATIENCE,
     Connect,
     Db,
     call,
@@ -16,6 +17,7 @@ from tests.sql.calls import (
     in_background,
     one,
     refusal,
+    wait_until_blocked,
 )
 from tests.sql.trouble import HEARD_BY, TROUBLE, fails, let_pause_end, report
 
@@ -62,6 +64,22 @@ def test_the_pauses_grow_to_ten_seconds_and_differ(db: Db) -> None:
     drawn = [row["pause"].total_seconds() for row in rows]
     assert 5 <= min(drawn) < 6
     assert 9 < max(drawn) <= 10
+
+
+def test_a_claim_that_waits_for_the_settings_of_its_queue_sees_trouble_that_comes_meanwhile(
+    db: Db, connect: Connect
+) -> None:
+    create_many(db, [{}] * 3)
+    call(db, "set_queue", model_profile="qwen", max_running=9)
+    first, second = connect(), connect()
+
+    with first.transaction():
+        claim(first)
+        claimed = in_background(lambda: claim(second, 2, worker_id="worker-2"))
+        wait_until_blocked(db, second)
+        report(db)
+
+    assert claimed.result(PATIENCE) == []
 
 
 @pytest.mark.parametrize("retry_after", [timedelta(seconds=1), timedelta(minutes=20)])
