@@ -46,11 +46,13 @@ class WorkQueries(Queries):
     async def claim(self, claimer: Claimer, limit: int, *, is_known: bool = False) -> tuple[list[Job], float | None]:
         """Jobs for a built-in worker, and in how many seconds it should look again though nobody wakes it.
 
-        With `is_known` PostgreSQL is not told again who claims: it heard so less than ten seconds ago.
+        With `is_known` PostgreSQL is not told again who claims: it heard so some ten seconds ago at most.
         """
         rows = await self._rows(
             """
-            select work.*
+            select
+                work.due_in, work.id, work.owner_service, work.task_type, work.model_profile, work.attempt,
+                work.timeout_seconds, work.traceparent, work.input, work.run_at, work.started_at, work.lease_expires_at
             from aiserv.claim_work(
                 worker_id      => %(worker_id)s,
                 instance_id    => %(instance_id)s,

@@ -34,7 +34,10 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    complaint text := aiserv._claim_complaint(claim_work.worker_id, claim_work.max_jobs, claim_work.lease);
+    complaint text := coalesce(
+        aiserv._claim_complaint(claim_work.worker_id, claim_work.max_jobs, claim_work.lease),
+        case when claim_work.instance_id is null then 'instance_id: must be given' end
+    );
     claimed   record;
 begin
     if complaint is not null then
@@ -65,4 +68,5 @@ $$;
 comment on function aiserv.claim_work is
 'As claim_jobs, for a worker that stays: it gets of each job what it takes to run it, and in due_in in how many seconds to look
 again though nobody calls; null when it got as many as it asked for, or there is no reason to. Without a job that is all of one row.
-With is_known it has said within the last ten seconds who it is, and does not again. Raises JV400 as claim_jobs.';
+With is_known it has said in the last ten seconds or so who it is, and does not again. Raises JV400 as claim_jobs, and without
+instance_id.';

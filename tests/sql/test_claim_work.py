@@ -66,6 +66,12 @@ def test_a_worker_is_written_down_unless_it_is_known(db: Db) -> None:
     assert (worker["worker_id"], worker["kind"], worker["slots"]) == ("worker-1", "builtin", 4)
 
 
-@pytest.mark.parametrize("wrong", [{"worker_id": ""}, {"max_jobs": 1001}, {"lease": "0"}, {"queues": '{"qwen": 1}'}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"worker_id": ""}, {"instance_id": None}, {"max_jobs": 1001}, {"lease": "0"}, {"queues": '{"qwen": 1}'}],
+)
 def test_what_makes_no_sense_is_refused(db: Db, wrong: dict[str, object]) -> None:
-    assert refusal(db, "claim_work", **WORKER | wrong).sqlstate == "JV400"
+    refused = refusal(db, "claim_work", **WORKER | wrong)
+
+    assert refused.sqlstate == "JV400"
+    assert str(refused).startswith(next(iter(wrong)))
