@@ -30,8 +30,8 @@ LONGEST_LEASE: Final = timedelta(seconds=60)
 # PostgreSQL in trouble is not asked more often than this, whatever the poll interval.
 ERROR_SECONDS: Final = 1.0
 STRETCH_SECONDS: Final = 0.005
-# PostgreSQL writes down that we live no more often than this.
-KNOWN_SECONDS: Final = 10.0
+# PostgreSQL writes down that we live every ten seconds at most: who says it a little earlier has said it for nothing.
+KNOWN_SECONDS: Final = 11.0
 
 
 @dataclass
@@ -296,6 +296,8 @@ class Worker:
         self._lease_keeper.look()
 
     async def _disconnected(self) -> None:
+        # What comes back may be another primary, which has not heard of us.
+        self._known_until = 0.0
         # Now the poll interval counts.
         self._wake()
         for database in (self.database, self.claim_database, self.lease_database):

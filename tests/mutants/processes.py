@@ -134,6 +134,20 @@ MUTANTS = [
         "::test_a_job_that_comes_between_the_look_of_a_waiting_claim_and_its_rest_is_not_missed",
     ),
     Mutant(
+        "a worker says once who it is",
+        "workers/worker.py",
+        "is_known = now < self._known_until",
+        "is_known = self._known_until > 0",
+        "tests/workers/test_worker.py::test_a_worker_says_again_who_it_is",
+    ),
+    Mutant(
+        "a new primary does not hear who works",
+        "workers/worker.py",
+        "        self._known_until = 0.0\n        # Now the poll",
+        "        # Now the poll",
+        "tests/workers/test_worker.py::test_a_worker_that_was_cut_off_says_who_it_is",
+    ),
+    Mutant(
         "a cancel on the way to the worker is not heard",
         "workers/worker.py",
         "if jobs and self._cancel_heard:",

@@ -210,6 +210,31 @@ async def test_a_full_worker_says_now_and_then_that_it_lives(
         assert len(worker.attempts) == 1
 
 
+async def test_a_worker_says_again_who_it_is(conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.worker.KNOWN_SECONDS", 0.0)
+
+    async with running(conninfo, say_hello) as worker:
+        db.execute("delete from aiserv.worker")
+        create(db)
+        await until(lambda: worker.record.ends[End.COMPLETED] == 1)
+
+        assert known(db) == ["worker-1"]
+
+
+async def test_a_worker_that_was_cut_off_says_who_it_is(conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.worker.KNOWN_SECONDS", NEVER)
+
+    async with running(conninfo, say_hello) as worker:
+        db.execute("delete from aiserv.worker")
+        await kill_listener(db, worker)
+
+        await until(lambda: known(db) == ["worker-1"])
+
+
+def known(db: Db) -> list[str]:
+    return [row["worker_id"] for row in db.execute("select worker_id from aiserv.workers").fetchall()]
+
+
 async def test_a_claim_that_fails_is_tried_again(conninfo: str, db: Db, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.worker.ERROR_SECONDS", 0.01)
     errors = iter([psycopg.OperationalError("gone"), psycopg.errors.UndefinedFunction(), psycopg.InterfaceError()])
