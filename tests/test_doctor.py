@@ -206,6 +206,7 @@ async def test_a_pooler_that_refuses_settings_is_recognised() -> None:
         "drop index aiserv.job_by_queue",
         "drop trigger _100_guard_finished on aiserv.job",
         "alter table aiserv.job drop constraint job_finished_has_outcome",
+        "alter table aiserv.idempotency drop constraint idempotency_pkey",
     ],
 )
 async def test_what_is_missing_is_made_again_as_advised(conninfo: str, db: Db, change: str) -> None:
@@ -219,13 +220,16 @@ async def test_what_is_missing_is_made_again_as_advised(conninfo: str, db: Db, c
     assert (await found(conninfo, "objects")).status == "ok"
 
 
-async def test_a_missing_function_is_made_again_as_advised(conninfo: str, db: Db) -> None:
-    db.execute("drop function aiserv.get_job")
+@pytest.mark.parametrize("function", ["get_job", "_notify_queue"])
+async def test_a_missing_function_is_made_again_as_advised(conninfo: str, db: Db, function: str) -> None:
+    db.execute(f"drop function aiserv.{function} cascade".encode())
     finding = await found(conninfo, "functions")
     assert "grants.sql" in (finding.advice or "")
+    (missing,) = re.findall(r"(?:functions|triggers)/\w+\.sql", finding.detail)
+    assert f"sql/{missing.partition('/')[0]}/" in ((await found(conninfo, "objects")).advice or "")
 
     db.execute("set role aiserv_owner")
-    for file in [*re.findall(r"functions/\w+\.sql", finding.detail), "grants.sql"]:
+    for file in (missing, "grants.sql"):
         db.execute(sql_files()[file].text.encode())
 
     for topic in ("functions", "grants", "objects"):

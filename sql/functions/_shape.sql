@@ -41,7 +41,9 @@ begin
     union all
     select format('index aiserv.%I', relation.name), pg_catalog.pg_get_indexdef(relation.oid)
     from relation
+    -- The index of a constraint comes and goes with it.
     where relation.kind = 'i'
+      and relation.oid not in (select rule.conindid from pg_catalog.pg_constraint as rule where rule.contype in ('p', 'u', 'x'))
     union all
     select format('constraint aiserv.%I.%I', relation.name, rule.conname), pg_catalog.pg_get_constraintdef(rule.oid)
     from relation

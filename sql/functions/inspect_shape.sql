@@ -26,7 +26,7 @@ begin
             case when known.object is null then 'is not of aiserv' when actual.object is null then 'is missing' else 'was changed' end,
             case
                 when known.object is null then null
-                when known.object like 'function %' then 'run its file of sql/functions/ if it is missing, and sql/grants.sql;'
+                when known.object like 'function %' then 'run its file of sql/functions/ or sql/triggers/ if it is missing, and sql/grants.sql;'
                 when known.object like 'query of %' then 'run its file of sql/views/;'
                 when actual.object is null and known.object ~ '^(index|trigger) ' then known.definition || ';'
                 when actual.object is null and known.object like 'constraint %' then
