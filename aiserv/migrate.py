@@ -88,16 +88,21 @@ def migrate(conninfo: str) -> list[str]:
 
 
 def _connect(conninfo: str) -> psycopg.Connection:
-    return psycopg.connect(conninfo, autocommit=True, connect_timeout=10, application_name="aiserv migrate")
+    # Nothing prepared: behind a transaction pooler it would stay, and meet the next one of its name.
+    return psycopg.connect(
+        conninfo, autocommit=True, connect_timeout=10, application_name="aiserv migrate", prepare_threshold=None
+    )
 
 
 def _migrate(connection: psycopg.Connection) -> list[str]:
     files = sql_files()
     if not outdated(files, installed_files(connection)):
         return []
-    # Whoever waits for a table holds up all who come after it: better to give way and try again.
+    # Whoever waits for a table holds up all who come after it: better to give way and try again. A statement may take
+    # long, whatever its role has been told: an index over a large table does.
     connection.execute(
-        "select set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)",
+        "select set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true),"
+        " set_config('statement_timeout', '0', true)",
         [LOCK_TIMEOUT, IDLE_TIMEOUT],
     )
     connection.execute("select pg_advisory_xact_lock(%s)", [INSTALL_LOCK])

@@ -186,6 +186,21 @@ def test_a_function_whose_text_has_changed_is_replayed(conninfo: str) -> None:
     assert catalog(conninfo) == before
 
 
+def test_an_update_may_take_longer_than_its_role_lets_statements_take(conninfo: str) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("create table seen (timeout text); grant insert on seen to public")
+        connection.execute("""
+            create function look() returns event_trigger language plpgsql
+            as $$ begin insert into seen values (current_setting('statement_timeout')); end $$
+        """)
+        connection.execute("create event trigger look on ddl_command_end execute function look()")
+        connection.execute("update aiserv.installed set checksum = 'old' where file = 'functions/time_text.sql'")
+
+        migrate(make_conninfo(conninfo, options="-c statement_timeout=1min"))
+
+        assert connection.execute("select distinct timeout from seen").fetchall() == [("0",)]
+
+
 def test_a_newer_schema_is_refused_and_left_alone(conninfo: str) -> None:
     with psycopg.connect(conninfo) as connection:
         connection.execute("insert into aiserv.installed (file) values ('migrations/9999_future.sql')")
