@@ -70,8 +70,8 @@ def migrate(conninfo: str) -> list[str]:
     but the first find nothing to do; who would have to wait for a lock, or meets a deadlock, begins anew, and an
     autovacuum gives way. A schema that a newer version has installed is left as it is: old processes may restart during
     a roll-out.
-    Raises MigrationError when the schema has migrations that this version cannot know of otherwise, and
-    psycopg.Error when PostgreSQL refuses.
+    Raises MigrationError when the schema has migrations that this version cannot know of otherwise, or is not what the
+    files expect, and psycopg.Error when PostgreSQL refuses.
     """
     with _connect(conninfo) as connection:
         for attempt in range(ATTEMPTS):
@@ -186,8 +186,17 @@ def _run(
             _create_roles(connection, files[name])
         else:
             logger.debug("running %s", name)
-            # Whole files, several statements each: without parameters, so that PostgreSQL takes them at once.
-            connection.execute(files[name].text.encode())
+            try:
+                # Whole files, several statements each: without parameters, so that PostgreSQL takes them at once.
+                connection.execute(files[name].text.encode())
+            except psycopg.ProgrammingError as error:
+                if not installed or isinstance(error, psycopg.errors.InsufficientPrivilege):
+                    raise
+                raise MigrationError(
+                    f"sql/{name} does not fit the schema that is there: {error.diag.message_primary}. If a version that "
+                    "was never released made the database, make it anew (for aiserv dev, remove the directory of its "
+                    "data); what was changed by hand, aiserv doctor names."
+                ) from error
     connection.cursor().executemany(
         """
         insert into aiserv.installed (file, checksum, version) values (%s, %s, %s)

@@ -159,6 +159,18 @@ def test_what_somebody_else_made_in_the_schema_is_no_hindrance_to_who_owns_it(
     assert "views/jobs.sql" in ran
 
 
+def test_what_a_version_made_that_was_never_released_is_recognised(conninfo: str) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("create function aiserv._claim(other integer) returns integer return 1")
+        connection.execute("update aiserv.installed set checksum = 'old' where file = 'functions/_claim.sql'")
+    before = catalog(conninfo)
+
+    with pytest.raises(MigrationError, match=r'_claim\.sql .* "aiserv\._claim" is not unique\. .* make it anew'):
+        migrate(conninfo)
+
+    assert catalog(conninfo) == before
+
+
 def test_a_replay_of_all_files_changes_nothing_and_keeps_the_jobs(conninfo: str) -> None:
     with psycopg.connect(conninfo) as connection:
         connection.execute("select aiserv.create_job(owner_service => 'a', task_type => 'b', model_profile => 'c')")
