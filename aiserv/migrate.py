@@ -193,9 +193,9 @@ def _run(
                 if not installed or isinstance(error, psycopg.errors.InsufficientPrivilege):
                     raise
                 raise MigrationError(
-                    f"sql/{name} does not fit the schema that is there: {error.diag.message_primary}. If a version that "
-                    "was never released made the database, make it anew (for aiserv dev, remove the directory of its "
-                    "data); what was changed by hand, aiserv doctor names."
+                    f"sql/{name} does not fit the schema that is there: {error.diag.message_primary}. If a version "
+                    "that was never released made the database, make it anew (for aiserv dev, remove the directory of "
+                    "its data); what was changed by hand, aiserv doctor names."
                 ) from error
     connection.cursor().executemany(
         """
