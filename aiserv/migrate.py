@@ -239,7 +239,8 @@ def _interrupt_vacuums(connection: psycopg.Connection) -> None:
             with connection.transaction():
                 connection.execute(
                     """
-                    select set_config('lock_timeout', (setting::integer + 500)::text, true)
+                    select set_config('lock_timeout', (setting::integer + 500)::text, true),
+                        set_config('statement_timeout', '0', true)
                     from pg_catalog.pg_settings where name = 'deadlock_timeout'
                     """
                 )

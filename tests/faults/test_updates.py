@@ -3,22 +3,21 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
 import psycopg
 import pytest
-from psycopg.rows import DictRow
 
 import aiserv.migrate
 from aiserv.migrate import migrate
-from tests.faults.postgres import own_postgres
+from tests.faults.postgres import Db, own_postgres
 from tests.waiting import until, until_found
 
 Measured = Callable[[str], None]
-Connect = Callable[..., psycopg.Connection[DictRow]]
+Connect = Callable[..., Db]
 FUNCTIONS = ("functions/claim_jobs.sql", "functions/_complete.sql", "functions/_create_all.sql")
 WITH_KEY = '[{"owner_service": "me", "task_type": "load", "model_profile": "m", "idempotency_key": "key"}]'
 # Pages enough for minutes at ten pages a second, and an autovacuum that starts at once.
@@ -44,7 +43,7 @@ def four_at_work(connect: Connect) -> Iterator[tuple[list[str], list[psycopg.Err
     done: list[str] = []
     errors: list[psycopg.Error] = []
 
-    def work(connection: psycopg.Connection[DictRow]) -> None:
+    def work(connection: Db) -> None:
         try:
             while not stop.is_set():
                 connection.execute("select aiserv.create_job('me', 'load', 'm')")
@@ -68,7 +67,7 @@ def four_at_work(connect: Connect) -> Iterator[tuple[list[str], list[psycopg.Err
             worker.join()
 
 
-def update(conninfo: str, db: psycopg.Connection[DictRow], files: list[str]) -> list[str]:
+def update(conninfo: str, db: Db, files: list[str]) -> list[str]:
     """The files that are run when those like these have changed."""
     db.execute("update aiserv.installed set checksum = 'of another text' where file like any(%s)", [files])
     return migrate(conninfo)
@@ -80,7 +79,7 @@ def update(conninfo: str, db: psycopg.Connection[DictRow], files: list[str]) -> 
     "no error on either side",
 )
 def test_changed_functions_are_replaced_under_load_without_an_error_on_either_side(
-    conninfo: str, connect: Connect, db: psycopg.Connection[DictRow], measured: Measured
+    conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
     with four_at_work(connect) as (done, errors):
         updates = [update(conninfo, db, [*FUNCTIONS]) for _ in range(10)]
@@ -97,7 +96,7 @@ def test_changed_functions_are_replaced_under_load_without_an_error_on_either_si
     "no error on either side: who writes waits for the update, and nobody is caught in a deadlock with it",
 )
 def test_all_that_a_migration_brings_is_replaced_under_load_without_an_error_on_either_side(
-    conninfo: str, connect: Connect, db: psycopg.Connection[DictRow], measured: Measured
+    conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
     with four_at_work(connect) as (done, errors):
         updates = [update(conninfo, db, ["views/%", "functions/%", "triggers/%"]) for _ in range(3)]
@@ -108,7 +107,7 @@ def test_all_that_a_migration_brings_is_replaced_under_load_without_an_error_on_
     assert done
 
 
-def test_what_a_newer_version_installed_is_left_as_it_is(conninfo: str, db: psycopg.Connection[DictRow]) -> None:
+def test_what_a_newer_version_installed_is_left_as_it_is(conninfo: str, db: Db) -> None:
     db.execute("update aiserv.installed set checksum = 'of a newer text', version = '99.0.0'")
 
     assert migrate(conninfo) == []
@@ -138,46 +137,48 @@ async def test_an_autovacuum_gives_way_to_an_update(tmp_path: Path, measured: Me
         assert vacuum not in db.execute(VACUUMED).fetchall()
 
 
-async def test_who_writes_goes_on_while_an_update_waits_for_a_vacuum(conninfo: str, connect: Connect) -> None:
-    vacuum, db = connect(), connect(options="-c lock_timeout=30s")
-    vacuum.execute("begin")
-    vacuum.execute("lock table aiserv.job in share update exclusive mode")
-    waiting = "select from pg_locks where mode = 'ShareUpdateExclusiveLock' and not granted"
-    files: list[str] = []
+@asynccontextmanager
+async def updated_beside(other: Db, conninfo: str, db: Db) -> AsyncIterator[list[str]]:
+    """The files that an update has run, which begins with the block and ends after the transaction of the other."""
+    ran: list[str] = []
+
+    async def run() -> None:
+        ran.extend(await anyio.to_thread.run_sync(update, conninfo, db, ["views/%", "triggers/%"]))
 
     async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        try:
+            yield ran
+        finally:
+            other.execute("commit")
 
-        async def updated() -> None:
-            files.extend(await anyio.to_thread.run_sync(update, conninfo, connect(), ["views/%", "triggers/%"]))
 
-        tasks.start_soon(updated)
+async def test_who_writes_goes_on_while_an_update_waits_for_a_vacuum(conninfo: str, connect: Connect) -> None:
+    vacuum, writer = connect(), connect()
+    vacuum.execute("begin")
+    vacuum.execute("lock table aiserv.job in share update exclusive mode")
+    waiting = "select from pg_locks where relation = 'aiserv.job'::regclass and mode ~ '^ShareUpdate' and not granted"
+
+    async with updated_beside(vacuum, conninfo, connect()) as ran:
         for _ in range(3):
-            await until_found(db, waiting)
-            db.execute("select aiserv.create_job('me', 'load', 'm')")
-        assert files == []
-        vacuum.execute("commit")
+            await until_found(writer, waiting)
+            writer.execute("select aiserv.create_job('me', 'load', 'm')")
+        assert ran == []
 
-    assert len(files) > 20
+    assert len(ran) > 20
 
 
 async def test_an_update_takes_its_locks_at_once_or_begins_anew(
     conninfo: str, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # For each lock it would wait for ever, for all together it does not.
+    # For each lock it would wait for an hour, for all together it does not.
     monkeypatch.setattr(aiserv.migrate, "LOCK_TIMEOUT", "1h")
     caplog.set_level(logging.INFO, "aiserv.migrate")
     writer = connect()
     writer.execute("begin")
     writer.execute("select aiserv.create_job('me', 'load', 'm')")
-    files: list[str] = []
 
-    async with anyio.create_task_group() as tasks:
-
-        async def updated() -> None:
-            files.extend(await anyio.to_thread.run_sync(update, conninfo, connect(), ["views/%", "triggers/%"]))
-
-        tasks.start_soon(updated)
+    async with updated_beside(writer, conninfo, connect()) as ran:
         await until(lambda: "the schema is in use" in caplog.text)
-        writer.execute("commit")
 
-    assert len(files) > 20
+    assert len(ran) > 20

@@ -59,4 +59,25 @@ MUTANTS = [
         "with anyio.move_on_after(None) as arrival:",
         "tests/api/test_slow_clients.py::test_a_body_that_does_not_arrive_in_time_is_refused",
     ),
+    Mutant(
+        "an autovacuum is not asked to give way to an update",
+        "aiserv/migrate.py",
+        "                _interrupt_vacuums(connection)\n",
+        "",
+        "tests/faults/test_updates.py::test_who_writes_goes_on_while_an_update_waits_for_a_vacuum",
+    ),
+    Mutant(
+        "an update holds up writers for as long as all its locks take",
+        "aiserv/migrate.py",
+        'LOCKS_TIMEOUT = "800ms"',
+        'LOCKS_TIMEOUT = "0"',
+        "tests/faults/test_updates.py::test_an_update_takes_its_locks_at_once_or_begins_anew",
+    ),
+    Mutant(
+        "an update locks tables of somebody else",
+        "aiserv/migrate.py",
+        " and class.relowner = namespace.nspowner",
+        "",
+        "tests/test_schema.py::test_what_somebody_else_made_in_the_schema_is_no_hindrance_to_who_owns_it",
+    ),
 ]
