@@ -52,7 +52,8 @@ class WorkQueries(Queries):
             """
             select
                 work.due_in, work.id, work.owner_service, work.task_type, work.model_profile, work.attempt,
-                work.timeout_seconds, work.traceparent, work.input, work.run_at, work.started_at, work.lease_expires_at
+                work.timeout_seconds, work.traceparent, work.input::text, work.run_at, work.started_at,
+                work.lease_expires_at
             from aiserv.claim_work(
                 worker_id      => %(worker_id)s,
                 instance_id    => %(instance_id)s,

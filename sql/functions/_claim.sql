@@ -25,6 +25,7 @@ declare
     below         integer := 101;
     depth         integer := 1;
     taken         record;
+    leased        aiserv.jobs;
     claimed       integer := 0;
     again         record;
     bytes_left    bigint := 67108864::bigint;  -- 64 MiB
@@ -85,8 +86,11 @@ begin
         taken := aiserv._take(
             looked.lanes, looked.level, least(_claim.max_jobs - claimed, capacity)::integer, depth, bytes_left, claimer
         );
-        _claim.jobs := _claim.jobs || taken.jobs;
-        claimed := coalesce(cardinality(_claim.jobs), 0);
+        -- One by one, in place: with a rate of tokens each round takes one job, and must not copy all those before.
+        foreach leased in array coalesce(taken.jobs, '{}') loop
+            _claim.jobs := array_append(_claim.jobs, leased);
+        end loop;
+        claimed := claimed + coalesce(cardinality(taken.jobs), 0);
         bytes_left := bytes_left - taken.bytes;
         pages := pages + taken.pages;
         if limited then
@@ -143,6 +147,7 @@ end;
 $$;
 
 comment on function aiserv._claim is
-'Lease up to max_jobs jobs of these queues to the claimer and return them in order (priority, owners in turns, run_at, id), or null.
+'Lease up to max_jobs jobs of these queues to the claimer and return them in order (priority, owners in turns, run_at, id), or null;
+inputs of more than 2,000 bytes are left in aiserv.job (null here): whoever returns the jobs reads them there, one at a time.
 With recover a claim that comes back short takes jobs of the dead, too, and if it is short all the same, says when to try again: see
 next_wake.';

@@ -27,6 +27,7 @@ declare
     claimer   aiserv._claimer;
     repeated  uuid[];
     claimed   record;
+    leased    aiserv.jobs;
 begin
     if complaint is not null then
         raise exception using errcode = 'JV400', message = complaint;
@@ -68,7 +69,12 @@ begin
     claimed := aiserv._claim(
         claim_jobs.task_types, claim_jobs.model_profiles, claim_jobs.max_jobs, claimer, claim_jobs.recover
     );
-    return query select job.* from unnest(claimed.jobs) as job;
+    foreach leased in array coalesce(claimed.jobs, '{}') loop
+        if leased.input is null then
+            leased.input := (select job.input from aiserv.job as job where job.id = leased.id);
+        end if;
+        return next leased;
+    end loop;
 end;
 $$;
 

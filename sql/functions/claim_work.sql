@@ -19,7 +19,7 @@ returns table (
     attempt          integer,
     timeout_seconds  double precision,
     traceparent      text,
-    input            text,
+    input            json,
     run_at           timestamptz,
     started_at       timestamptz,
     lease_expires_at timestamptz
@@ -39,6 +39,7 @@ declare
         case when claim_work.instance_id is null then 'instance_id: must be given' end
     );
     claimed   record;
+    leased    aiserv.jobs;
 begin
     if complaint is not null then
         raise exception using errcode = 'JV400', message = complaint;
@@ -56,12 +57,29 @@ begin
         )::aiserv._claimer,
         recover => true
     );
-    due_in := aiserv.seconds_until(claimed.wake_at);
-    return query
-    select
-        claim_work.due_in, job.id, job.owner_service, job.task_type, job.model_profile, job.attempt, job.timeout_seconds,
-        job.traceparent, job.input::text, job.run_at, job.started_at, job.lease_expires_at
-    from unnest(coalesce(claimed.jobs, array[null]::aiserv.jobs[])) as job;
+    claim_work.due_in := aiserv.seconds_until(claimed.wake_at);
+    if claimed.jobs is null then
+        return next;
+        return;
+    end if;
+    -- Without a statement, which would cost a lone job more than all this.
+    foreach leased in array claimed.jobs loop
+        claim_work.id := leased.id;
+        claim_work.owner_service := leased.owner_service;
+        claim_work.task_type := leased.task_type;
+        claim_work.model_profile := leased.model_profile;
+        claim_work.attempt := leased.attempt;
+        claim_work.timeout_seconds := leased.timeout_seconds;
+        claim_work.traceparent := leased.traceparent;
+        claim_work.input := leased.input;
+        if leased.input is null then
+            claim_work.input := (select job.input from aiserv.job as job where job.id = leased.id);
+        end if;
+        claim_work.run_at := leased.run_at;
+        claim_work.started_at := leased.started_at;
+        claim_work.lease_expires_at := leased.lease_expires_at;
+        return next;
+    end loop;
 end;
 $$;
 

@@ -177,4 +177,18 @@ MUTANTS = [
         "lease.started_at",
         "tests/sql/test_patience.py::test_patience_counts_from_the_first_claim_however_that_attempt_ended",
     ),
+    Mutant(
+        "workers get no large inputs",
+        "sql/functions/claim_work.sql",
+        "if leased.input is null then",
+        "if false then",
+        "tests/sql/test_claim_work.py::test_inputs_come_whole_whatever_their_size[claim_work]",
+    ),
+    Mutant(
+        "claims by function give no large inputs",
+        "sql/functions/claim_jobs.sql",
+        "if leased.input is null then",
+        "if false then",
+        "tests/sql/test_claim_work.py::test_inputs_come_whole_whatever_their_size[claim_jobs]",
+    ),
 ]

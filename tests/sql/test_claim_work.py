@@ -1,5 +1,6 @@
 """The claim of a worker that stays: what it gets of each job, and when it is to look again."""
 
+import json
 from uuid import UUID
 
 import pytest
@@ -21,13 +22,24 @@ def test_it_gives_the_jobs_that_a_claim_gives_in_that_order(db: Db) -> None:
     create(db, input='{"n":  1.10}')
     create(db, priority=1, input='{"n": 2}')
 
-    work = call(db, "claim_work", **WORKER)
+    work = call(db, "claim_work", "*, input::text as text", **WORKER)
 
-    assert [(row["input"], row["attempt"]) for row in work] == [('{"n": 2}', 1), ('{"n":  1.10}', 1)]
+    assert [(row["text"], row["attempt"]) for row in work] == [('{"n": 2}', 1), ('{"n":  1.10}', 1)]
     for row in work:
         (job,) = call(db, "get_job", job_id=row["id"])
-        shown = {name: value for name, value in row.items() if name not in {"due_in", "input"}}
+        shown = {name: value for name, value in row.items() if name not in {"due_in", "text"}}
         assert shown.items() <= job.items()
+
+
+@pytest.mark.parametrize("function", ["claim_work", "claim_jobs"])
+def test_inputs_come_whole_whatever_their_size(db: Db, function: str) -> None:
+    texts = [json.dumps("x" * (size - 2)) for size in (10, 2000, 2001, 100_000)]
+    for text in texts:
+        create(db, input=text)
+
+    claimed = call(db, function, "input::text as text", **WORKER | {"max_jobs": 9})
+
+    assert [row["text"] for row in claimed] == texts
 
 
 def test_who_got_all_that_it_asked_for_is_not_told_when_to_come(db: Db) -> None:
