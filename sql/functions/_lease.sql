@@ -41,8 +41,9 @@ begin
             row(
                 job.id, job.owner_service, job.owner_ref, job.task_type, job.model_profile, 'running', job.priority,
                 -- A larger one would be copied from function to function.
-                case when job.input_bytes <= 2000 then job.input end, job.result, null, job.metadata, job.usage, job.error_category, job.error_message, job.attempt + 1, job.failures,
-                job.max_attempts, claimer.worker_id, job.idempotency_key, job.batch_id, job.traceparent, job.run_at,
+                case when job.input_bytes <= 2000 then job.input end,
+                job.result, null, job.metadata, job.usage, job.error_category, job.error_message, job.attempt + 1,
+                job.failures, job.max_attempts, claimer.worker_id, job.idempotency_key, job.batch_id, job.traceparent, job.run_at,
                 moment + claimer.lease, job.timeout_seconds, job.created_at, moment, moment, job.finished_at
             )::aiserv.jobs as job
         from taken
