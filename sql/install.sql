@@ -80,6 +80,7 @@ insert into aiserv.installed (file) values
 \ir functions/_next_wake.sql
 \ir functions/_open_queues.sql
 \ir functions/_place.sql
+\ir functions/_places.sql
 \ir functions/_promote.sql
 \ir functions/_provider_pause.sql
 \ir functions/_providers_of.sql

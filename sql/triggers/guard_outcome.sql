@@ -6,25 +6,12 @@ as $$
 declare
     misplaced uuid;
 begin
-    -- One by one, or all rows of a table might be read for each (see _complete): the first that is misplaced seems near, and is not there.
     select job.id into misplaced
     from moved as job
-    left join lateral (select held.job_id from aiserv.lease as held where held.job_id = job.id limit 1) as lease on true
-    left join lateral (
-        select waiting.job_id
-        from aiserv.ready as waiting
-        where waiting.model_profile = job.model_profile and waiting.task_type = job.task_type and waiting.priority = job.priority
-          and waiting.owner_service = job.owner_service and waiting.run_at = job.run_at and waiting.job_id = job.id
-        limit 1
-    ) as ready on true
-    left join lateral (
-        select later.job_id
-        from aiserv.scheduled as later
-        where later.model_profile = job.model_profile and later.task_type = job.task_type
-          and later.run_at = job.run_at and later.job_id = job.id
-        limit 1
-    ) as scheduled on true
-    where job.outcome is not null and coalesce(lease.job_id, ready.job_id, scheduled.job_id) is not null
+    where job.outcome is not null
+      and exists (
+        select from aiserv._places(job.id, job.model_profile, job.task_type, job.priority, job.owner_service, job.run_at)
+      )
     limit 1;
 
     if found then

@@ -6,28 +6,16 @@ as $$
 declare
     misplaced uuid;
 begin
-    -- One by one, or all rows of a table might be read for each (see _complete): the first that is misplaced seems near, and is not there.
     select moved.job_id into misplaced
     from moved
+    -- One by one: the first that is misplaced seems near, and is not there, so that all jobs might be read for each.
     left join lateral (select known.* from aiserv.job as known where known.id = moved.job_id limit 1) as job on true
-    left join lateral (select held.job_id from aiserv.lease as held where held.job_id = moved.job_id limit 1) as lease on true
-    left join lateral (
-        select waiting.job_id
-        from aiserv.ready as waiting
-        where waiting.model_profile = job.model_profile and waiting.task_type = job.task_type and waiting.priority = job.priority
-          and waiting.owner_service = job.owner_service and waiting.run_at = job.run_at and waiting.job_id = job.id
-        limit 1
-    ) as ready on true
-    left join lateral (
-        select later.job_id
-        from aiserv.scheduled as later
-        where later.model_profile = job.model_profile and later.task_type = job.task_type
-          and later.run_at = job.run_at and later.job_id = job.id
-        limit 1
-    ) as scheduled on true
     where job.id is null
        or job.outcome is not null
-       or (lease.job_id is not null)::integer + (ready.job_id is not null)::integer + (scheduled.job_id is not null)::integer <> 1
+       or (
+        select count(*)
+        from aiserv._places(job.id, job.model_profile, job.task_type, job.priority, job.owner_service, job.run_at)
+       ) <> 1
     limit 1;
 
     if found then

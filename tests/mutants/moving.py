@@ -101,8 +101,8 @@ MUTANTS = [
     Mutant(
         "what waits may be finished by hand",
         "sql/triggers/guard_outcome.sql",
-        "coalesce(lease.job_id, ready.job_id, scheduled.job_id) is not null",
-        "false",
+        "where job.outcome is not null\n",
+        "where false\n",
         "tests/sql/test_guards.py::test_a_job_that_is_not_finished_cannot_be_finished_or_deleted_by_hand",
     ),
     Mutant(
