@@ -14,50 +14,51 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     waiting uuid[];
-    later   uuid[];
     running aiserv.lease[];
     gone    uuid[];
     moment  timestamptz;
 begin
-    with held as materialized (
+    with asked as materialized (
         -- One by one, in order of id: planned while there were few, a join might read all that wait for each job.
-        select ready.place
-        from (select distinct asked.id from unnest(_cancel.job_ids) as asked(id) order by asked.id) as asked
-        cross join lateral (select known.* from aiserv.job as known where known.id = asked.id limit 1) as job
+        select job.*
+        from (select distinct named.id from unnest(_cancel.job_ids) as named(id) order by named.id) as named
         cross join lateral (
-            select waiting.ctid as place
-            from aiserv.ready as waiting
-            where waiting.model_profile = job.model_profile and waiting.task_type = job.task_type
-              and waiting.priority = job.priority and waiting.owner_service = job.owner_service
-              and waiting.run_at = job.run_at and waiting.job_id = job.id
+            select known.id, known.model_profile, known.task_type, known.priority, known.owner_service, known.run_at
+            from aiserv.job as known
+            where known.id = named.id
             limit 1
-            for update
-        ) as ready
+        ) as job
         where 'pending' = any(_cancel.statuses)
     ),
-    taken as (
-        delete from aiserv.ready as ready using held where ready.ctid = held.place returning ready.job_id
-    )
-    select coalesce(array_agg(taken.job_id), '{}') into waiting from taken;
-
-    with held as materialized (
-        select scheduled.place
-        from (select distinct asked.id from unnest(_cancel.job_ids) as asked(id) order by asked.id) as asked
-        cross join lateral (select known.* from aiserv.job as known where known.id = asked.id limit 1) as job
-        cross join lateral (
-            select later.ctid as place
-            from aiserv.scheduled as later
-            where later.model_profile = job.model_profile and later.task_type = job.task_type
-              and later.run_at = job.run_at and later.job_id = job.id
-            limit 1
+    due as materialized (
+        select (
+            select ready.ctid
+            from aiserv.ready as ready
+            where ready.model_profile = asked.model_profile and ready.task_type = asked.task_type
+              and ready.priority = asked.priority and ready.owner_service = asked.owner_service
+              and ready.run_at = asked.run_at and ready.job_id = asked.id
             for update
-        ) as scheduled
-        where 'pending' = any(_cancel.statuses)
+        ) as place
+        from asked
     ),
-    taken as (
-        delete from aiserv.scheduled as scheduled using held where scheduled.ctid = held.place returning scheduled.job_id
+    later as materialized (
+        select (
+            select scheduled.ctid
+            from aiserv.scheduled as scheduled
+            where scheduled.model_profile = asked.model_profile and scheduled.task_type = asked.task_type
+              and scheduled.run_at = asked.run_at and scheduled.job_id = asked.id
+            for update
+        ) as place
+        from asked
+    ),
+    left_ready as (
+        delete from aiserv.ready as ready using due where ready.ctid = due.place returning ready.job_id
+    ),
+    left_scheduled as (
+        delete from aiserv.scheduled as scheduled using later where scheduled.ctid = later.place returning scheduled.job_id
     )
-    select coalesce(array_agg(taken.job_id), '{}') into later from taken;
+    select coalesce(array_agg(taken.job_id), '{}') into waiting
+    from (select left_ready.job_id from left_ready union all select left_scheduled.job_id from left_scheduled) as taken;
 
     with held as materialized (
         select lease.job_id
@@ -73,7 +74,7 @@ begin
     select coalesce(array_agg(taken.*::aiserv.lease), '{}') into running from taken;
 
     moment := clock_timestamp();
-    gone := waiting || later || array(select lease.job_id from unnest(running) as lease);
+    gone := waiting || array(select lease.job_id from unnest(running) as lease);
     insert into aiserv.attempt (job_id, attempt, worker_id, started_at, finished_at, outcome, error_message)
     select lease.job_id, lease.attempt, lease.worker_id, lease.started_at, moment, 'cancelled', left(_cancel.reason, 10000)
     from unnest(running) as lease;
