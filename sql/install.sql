@@ -47,6 +47,7 @@ insert into aiserv.installed (file) values
 \ir functions/_check_filter.sql
 \ir functions/_check_names.sql
 \ir functions/_check_room.sql
+\ir functions/_chosen_ids.sql
 \ir functions/_claim.sql
 \ir functions/_claim_complaint.sql
 \ir functions/_complaint.sql

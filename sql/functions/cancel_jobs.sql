@@ -30,15 +30,7 @@ declare
 begin
     perform aiserv._check_bulk(filter, '{pending,running}', cancel_jobs.max_jobs, cancel_jobs.match_all);
     filter.status := coalesce(filter.status, '{pending,running}');
-    if filter.id is not null and cancel_jobs.max_jobs is null and (
-        filter.owner_service, filter.owner_ref, filter.task_type, filter.model_profile, filter.error_category, filter.worker_id,
-        filter.batch_id, filter.created_after, filter.created_before
-    ) is null then
-        -- Named one by one: _cancel finds out where they lie.
-        matching := filter.id;
-    else
-        matching := aiserv._matching_ids(filter, null, 'oldest', cancel_jobs.max_jobs);
-    end if;
+    matching := aiserv._chosen_ids(filter, cancel_jobs.max_jobs);
     -- A job may be released or promoted between two statements of a pass: who is left without a reason gets another.
     for pass in 1..10 loop
         cancelled := cancelled || aiserv._cancel(matching, cancel_jobs.reason, filter.status);

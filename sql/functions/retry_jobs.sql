@@ -29,7 +29,7 @@ declare
 begin
     perform aiserv._check_bulk(filter, '{failed,running}', retry_jobs.max_jobs, retry_jobs.match_all);
     filter.status := coalesce(filter.status, '{failed,running}');
-    matching := aiserv._matching_ids(filter, null, 'oldest', retry_jobs.max_jobs);
+    matching := aiserv._chosen_ids(filter, retry_jobs.max_jobs);
     -- A job may be recovered and claimed again, or fail, while a pass waits for its lease: who is left without a reason gets another.
     for pass in 1..10 loop
         retried := retried || aiserv._retry(matching, filter.status);
