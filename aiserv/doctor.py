@@ -12,7 +12,7 @@ from aiserv.drift import MIGRATE, drift
 from aiserv.infra import InfraStatus
 from aiserv.listener import Listener
 from aiserv.migrate import sql_files
-from aiserv.probes import NOT_INSTALLED
+from aiserv.probes import NOT_ALLOWED, NOT_INSTALLED
 from aiserv.providers_status import ProvidersStatus, work_of
 from aiserv.queries.installation import Finding
 from aiserv.settings import Settings
@@ -22,7 +22,6 @@ from aiserv.tokens import Tokens
 MOST_SKEW_SECONDS: Final = 5.0
 # How PgBouncer refuses what it does not know.
 REFUSED_OPTIONS: Final = "unsupported startup parameter: options"
-NOT_ALLOWED: Final = "42501"  # insufficient_privilege
 # What the sessions of a server wait for at most, as PostgreSQL shows it.
 TIMEOUTS: Final = {"lock_timeout": "4s", "statement_timeout": "1min"}
 # How the variables of a provider begin.

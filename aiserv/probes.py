@@ -14,6 +14,7 @@ from aiserv.problems import unavailable
 
 # SQLSTATEs undefined_function and invalid_schema_name.
 NOT_INSTALLED: Final = ("42883", "3F000")
+NOT_ALLOWED: Final = "42501"  # insufficient_privilege
 # Kubernetes asks every few seconds, and gives up after one or two.
 READINESS_SECONDS: Final = 1.5
 
@@ -59,6 +60,8 @@ async def database_readiness(database: Database) -> str | None:
     except DatabaseError as error:
         if error.sqlstate in NOT_INSTALLED:
             return "the schema is not installed: run aiserv migrate"
+        if error.sqlstate == NOT_ALLOWED:
+            return "the schema may not be used by this role: grant it aiserv_service"
         return f"PostgreSQL cannot be used: {type(error).__name__}"
     if missing:
         return f"the schema is not up to date: run aiserv migrate ({', '.join(missing)} missing)"

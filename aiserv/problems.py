@@ -87,6 +87,11 @@ def unavailable(detail: str) -> Problem:
     return Problem("unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
+def too_large(most: int) -> Problem:
+    """The problem of a body of more bytes than its route takes."""
+    return Problem("payload_too_large", f"the body is over {most / 2**20:g} MiB, as sent or when decompressed")
+
+
 def database_problem(error: BaseException) -> Problem | None:
     """The problem that an error of the database means to a client, or None for a bug of ours."""
     if isinstance(error, PoolTimeout):

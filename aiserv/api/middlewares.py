@@ -147,8 +147,6 @@ def _aiohttp_problem(error: HTTPException) -> Problem:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         return Problem(code, f"{error.method} is not allowed here; allowed: {allowed}", headers={"Allow": allowed})
-    if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return Problem(code, "the body is larger than this route takes, as sent or when decompressed")
     if isinstance(error, web.HTTPNotFound):
-        return Problem(code, "there is nothing at this path")
+        return Problem(code, "there is nothing at this path; /docs lists all that there are")
     return Problem(code, error.reason)

@@ -17,7 +17,7 @@ from aiserv.api.json_text import read_json, refuse_repeated
 from aiserv.connections import ask_for_body
 from aiserv.fields import Conditions, parse_uuid
 from aiserv.models import Request
-from aiserv.problems import Problem
+from aiserv.problems import Problem, too_large
 
 MAX_ERRORS: Final = 100
 # Above this a body is read in a thread, so that others are answered meanwhile.
@@ -94,19 +94,22 @@ async def read_bytes(request: web.Request) -> bytes:
         raise Problem("unsupported_media_type", "the body may be compressed with gzip only")
     limit = request.client_max_size
     if (request.content_length or 0) > limit:
-        raise web.HTTPRequestEntityTooLarge(limit)
+        raise too_large(limit)
     await ask_for_body(request)
     # Most bodies came together with their heads: a deadline and a loop over pieces would cost more than they do.
     body = request.content.read_nowait() if request.content.is_eof() else await _arriving(request)
     if len(body) > limit:
-        raise web.HTTPRequestEntityTooLarge(limit)
+        raise too_large(limit)
     return await anyio.to_thread.run_sync(gunzip, body, limit) if encoding == "gzip" else body
 
 
 async def _arriving(request: web.Request) -> bytes:
     patience = request.app[DEADLINES].body
     with anyio.move_on_after(patience) as arrival:
-        return await request.read()
+        try:
+            return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise too_large(request.client_max_size) from None
     assert arrival.cancelled_caught  # noqa: S101 - nothing else leads here
     raise Problem("invalid_request", f"the body did not arrive within {patience:g} seconds")
 

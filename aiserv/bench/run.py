@@ -16,7 +16,7 @@ from aiserv.bench.child import TASK_TYPE
 from aiserv.bench.children import Child, ChildError, started
 from aiserv.bench.load import HttpConnection, LoadError, closed_loop, paced, percentile, request
 from aiserv.bench.report import Report
-from aiserv.database import Database
+from aiserv.database import Database, why_unreachable
 from aiserv.embedded import embedded_postgres
 from aiserv.filters import CancelJobs
 from aiserv.migrate import migrate
@@ -82,6 +82,8 @@ def run_bench(settings: Settings, options: Options, say: Callable[[str], None]) 
             url = variables["DATABASE_URL"] = stack.enter_context(embedded_postgres(directory / "postgres"))
             migrate(url)
             name = f"an embedded PostgreSQL below {directory.parent}"
+        elif unreachable := asyncio.run(why_unreachable(url)):
+            raise BenchError(f"PostgreSQL of DATABASE_URL cannot be used: {unreachable}")
         # Its server is open to nobody else on this machine; the file has the digest only, and so has the command.
         token, table = new_token("bench", "admin", ANY_OWNER)
         tokens = directory / "tokens.toml"

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from aiohttp import ClientSession
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow
 
 from aiserv import database
@@ -47,6 +48,17 @@ async def test_a_schema_that_does_not_fit_is_not_ready_and_says_why(api: Api, db
     assert (ready.status, ready.json) == (200, {"status": "ok"})
     assert answer.refusal == (503, "unavailable")
     assert "the schema is not up to date: run aiserv migrate" in answer.problem["detail"]
+
+
+async def test_a_role_that_may_not_use_the_schema_is_told_what_to_grant(
+    start: Start, session: ClientSession, conninfo: str, db: psycopg.Connection[DictRow]
+) -> None:
+    as_reader = make_conninfo(conninfo, options="-c role=aiserv_readonly")
+
+    answer = await Api(session, start(DATABASE_URL=as_reader).port).get("/readyz")
+
+    assert answer.refusal == (503, "unavailable")
+    assert "grant it aiserv_service" in answer.problem["detail"]
 
 
 async def test_readiness_waits_for_no_connection_of_the_requests(

@@ -122,6 +122,14 @@ async def test_a_database_without_the_schema_is_refused_in_words(postgres: str) 
             assert connection.execute("select from pg_namespace where nspname = 'aiserv'").fetchall() == []
 
 
+async def test_a_database_that_cannot_be_reached_is_refused_with_the_reason(postgres: str) -> None:
+    with aiserv(*QUICK, DATABASE_URL=url_of(postgres, "no_such_database")) as bench:
+        status = await bench.ended(PATIENCE)
+
+    assert status == 1
+    assert 'database "no_such_database" does not exist' in bench.text
+
+
 @pytest.mark.parametrize("arguments", [("--seconds", "0"), ("--jobs", "none"), ("--what",)])
 async def test_wrong_usage_is_told_apart(arguments: tuple[str, ...]) -> None:
     with aiserv("bench", *arguments) as bench:
