@@ -1,5 +1,6 @@
 """Server-sent events: every job that reaches a final state, to whoever listens."""
 
+from contextlib import suppress
 from functools import partial
 
 from aiohttp import web
@@ -32,6 +33,8 @@ async def watch_events(request: web.Request) -> web.StreamResponse:
     def may_listen() -> bool:
         return request.app[TOKENS].caller(request.headers.get("Authorization", "")) == request[CALLER]
 
-    async for text in events.stream(watched, position, may_listen, partial(while_connected, request)):
-        await response.write(text.encode())
+    # That the client goes is how streams end.
+    with suppress(ConnectionError):
+        async for text in events.stream(watched, position, may_listen, partial(while_connected, request)):
+            await response.write(text.encode())
     return response

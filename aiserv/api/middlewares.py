@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
+# What metrics call a request whose client went before it was answered; the number is nginx's.
+GONE: Final = 499
 # Shorter answers do not become shorter.
 LEAST_BYTES: Final = 1024
 # What aiohttp itself refuses.
@@ -57,6 +59,7 @@ class Reception:
         resource = request.match_info.route.resource
         # By its route, never by its path: paths have no end.
         route = resource.canonical if resource else None
+        status = None
         try:
             owner = self._checked_owner(request, route)
             if owner is not None:
@@ -64,11 +67,12 @@ class Reception:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem and the log the rest
             response = problem_response(problem_of(error, request_id), request)
+            status = GONE if isinstance(error, ConnectionError) else None
         # A stream that its handler began has sent its headers.
         if not response.prepared:
             response.headers["X-Request-Id"] = request_id
             _compress(request, response)
-        self._metrics.request(route or "unknown", request.method, response.status, time.monotonic() - started)
+        self._metrics.request(route or "unknown", request.method, status or response.status, time.monotonic() - started)
         return response
 
     def _checked_owner(self, request: web.Request, route: str | None) -> str | None:

@@ -18,4 +18,4 @@ $$;
 
 comment on function aiserv.pause_queue is
 'Let nobody claim from a model profile, or from one task type of it, until resume_queue or paused_until. Running jobs go on.
-Raises JV400 (a name out of range).';
+Raises JV400 (a name out of range, paused_until not in the future).';

@@ -19,6 +19,7 @@ declare
         when not (char_length(set_queue.task_type) between 1 and 200) then 'task_type: must have 1 to 200 characters'
         when char_length(set_queue.pause_reason) > 1000 then 'pause_reason: must have at most 1000 characters'
         when set_queue.paused_until is not null and set_queue.paused is not true then 'paused_until: only a pause has an end'
+        when set_queue.paused_until <= clock_timestamp() then 'paused_until: must be in the future'
         when set_queue.max_running < -1 then 'max_running: must be 0 or more'
         when set_queue.requests_per_minute < -1 or set_queue.requests_per_minute = 0 then 'requests_per_minute: must be 1 or more'
         when set_queue.tokens_per_minute < -1 or set_queue.tokens_per_minute = 0 then 'tokens_per_minute: must be 1 or more'
@@ -76,4 +77,4 @@ comment on function aiserv.set_queue is
 paused => false ends a pause and forgets its reason; paused_until, with paused => true, lets it end by itself.
 A limit of null is lifted, of -1 (as left out) stays; so it is with a pause_reason of null, and of ''''. Claims that wait are woken.
 Claims under way end first, and later ones see it; only a transaction at REPEATABLE READ that began before misses the first settings
-of a queue. Raises JV400 (a name or a number out of range).';
+of a queue. Raises JV400 (a name, a number or paused_until out of range).';

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import anyio
 import psycopg
 import pytest
 from psycopg.rows import DictRow
@@ -10,6 +11,7 @@ from pydantic import JsonValue
 
 from aiserv.answers.overview import QueueAnswer, QueuesAnswer, StatsAnswer, WorkersAnswer
 from tests.api.client import CHAT, Answer, Api
+from tests.waiting import SOON, until_found
 
 LIMITS = {"max_running": None, "requests_per_minute": None, "tokens_per_minute": None}
 
@@ -106,6 +108,26 @@ async def test_the_metrics_of_the_contract_are_there_and_name_no_owner_and_no_jo
     assert labels == 'aiserv_oldest_pending_seconds{model_profile="a"}'
     assert 0 < float(seconds) < 60
     assert not [said for said in ("telephony", "beeline", job["id"]) if said in metrics]
+
+
+async def test_a_client_that_goes_is_none_that_asked_for_nonsense(api: Api, db: psycopg.Connection[DictRow]) -> None:
+    await api.first(b"GET /api/v1/events HTTP/1.1\r\nHost: a\r\n\r\n")
+    claim = b'{"worker_id":"gone","wait":"60s"}'
+    async with await anyio.connect_tcp("127.0.0.1", api.port) as stream:
+        await stream.send(
+            b"POST /api/v1/jobs/claim HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(claim) + claim
+        )
+        await until_found(db, "select from aiserv.workers where worker_id = 'gone'")
+
+    for labels in (
+        'method="GET",route="/api/v1/events",status="200"',
+        'method="POST",route="/api/v1/jobs/claim",status="499"',
+    ):
+        with anyio.fail_after(SOON):
+            while (  # noqa: ASYNC110 - a counter
+                f"aiserv_http_request_seconds_count{{{labels}}} 1.0" not in (await api.get("/metrics")).text
+            ):
+                await anyio.sleep(0.01)
 
 
 async def test_what_is_left_out_stays_and_null_lifts(api: Api) -> None:

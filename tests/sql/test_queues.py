@@ -231,7 +231,10 @@ def test_the_reason_of_a_pause_can_be_changed_and_lifted_alone(db: Db) -> None:
 
 
 def test_a_new_pause_does_not_inherit_the_reason_of_one_that_is_over(db: Db) -> None:
-    call(db, "pause_queue", model_profile="qwen", pause_reason="why", paused_until=datetime.now(UTC))
+    call(
+        db, "pause_queue", model_profile="qwen", pause_reason="why", paused_until=datetime.now(UTC) + timedelta(hours=1)
+    )
+    db.execute("update aiserv.queue_setting set paused_until = clock_timestamp() - interval '1 second'")
 
     assert one(db, "set_queue", model_profile="qwen", paused=True)["pause_reason"] is None
 
@@ -246,6 +249,7 @@ def test_a_new_pause_does_not_inherit_the_reason_of_one_that_is_over(db: Db) -> 
         {"tokens_per_minute": -5},
         {"pause_reason": "x" * 1001},
         {"paused_until": "2030-01-01Z"},
+        {"paused": True, "paused_until": "2020-01-01Z"},
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_name(db: Db, bad: dict[str, Any]) -> None:
