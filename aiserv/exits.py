@@ -52,8 +52,8 @@ def fail_as_expected(error: BaseException) -> None:
     from aiserv.database import DatabaseError  # noqa: PLC0415
     from aiserv.dev import FirstJobError  # noqa: PLC0415
     from aiserv.embedded import EmbeddedPostgresError  # noqa: PLC0415
+    from aiserv.http.serving import ServingError  # noqa: PLC0415
     from aiserv.migrate import MigrationError  # noqa: PLC0415
-    from aiserv.serving import ServingError  # noqa: PLC0415
     from aiserv.settings import SettingsError  # noqa: PLC0415
 
     expected = ServingError | EmbeddedPostgresError | MigrationError | DatabaseError | FirstJobError | ClientError

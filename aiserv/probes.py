@@ -8,8 +8,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from aiserv.connections import problem_response
 from aiserv.database import Database, DatabaseError
+from aiserv.http.connections import problem_response
 from aiserv.problems import unavailable
 
 # SQLSTATEs undefined_function and invalid_schema_name.

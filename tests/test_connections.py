@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 from anyio.abc import SocketStream
 
-from aiserv.connections import PROBE_CONNECTIONS
-from aiserv.runner import Runner
-from aiserv.serving import _spare_files, serving
+from aiserv.http.connections import PROBE_CONNECTIONS
+from aiserv.http.runner import Runner
+from aiserv.http.serving import _spare_files, serving
 from tests.waiting import SOON, until
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"

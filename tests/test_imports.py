@@ -21,12 +21,10 @@ IMPORTERS = {
     "aiohttp.web": {
         "aiserv.api",
         "aiserv.cli",
-        "aiserv.connections",
         "aiserv.dev",
+        "aiserv.http",
         "aiserv.probes",
         "aiserv.problems",
-        "aiserv.runner",
-        "aiserv.serving",
         "aiserv.sidecar",
         "aiserv.stand_in",
         "workers.status",

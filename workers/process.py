@@ -13,9 +13,9 @@ import anyio
 from anyio.abc import TaskStatus
 
 from aiserv.database import Database, passwords
+from aiserv.http.serving import serving
 from aiserv.metrics import WorkerMetrics
 from aiserv.models import Job
-from aiserv.serving import serving
 from aiserv.settings import Settings, SettingsError
 from workers.executors import Executor, Outcome
 from workers.executors.chat import Chat

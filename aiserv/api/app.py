@@ -35,11 +35,11 @@ from aiserv.api.routing import Scopes
 from aiserv.api.settlements import Settlements
 from aiserv.api.waiting_claims import WaitingClaims
 from aiserv.database import Database
+from aiserv.http.serving import USUAL_DEADLINES, Deadlines
 from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics
 from aiserv.probes import database_readiness, probe_routes
 from aiserv.providers_status import ProvidersStatus
-from aiserv.serving import USUAL_DEADLINES, Deadlines
 from aiserv.tokens import Tokens
 
 logger = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from aiserv.api.finished import FinishedJobs
 from aiserv.api.settlements import Settlements
 from aiserv.api.waiting_claims import WaitingClaims
 from aiserv.database import Database
+from aiserv.http.serving import Deadlines
 from aiserv.infra import InfraStatus
 from aiserv.metrics import ServerMetrics
 from aiserv.providers_status import ProvidersStatus
-from aiserv.serving import Deadlines
 from aiserv.tokens import Caller, Tokens
 
 DATABASE: Final = web.AppKey("database", Database)

@@ -17,7 +17,7 @@ from aiserv.api.preconditions import patience
 from aiserv.api.requests import header_key, path_id
 from aiserv.api.responses import json_response
 from aiserv.api.routing import Routes
-from aiserv.connections import while_connected
+from aiserv.http.connections import while_connected
 from aiserv.models import BatchQuery, CreateJobs, Waited
 from aiserv.queries.base import BatchedJob
 

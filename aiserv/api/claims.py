@@ -15,8 +15,8 @@ from aiserv.api.app_keys import CALLER, CLAIM_LEASE, CLAIMS, DATABASE, METRICS, 
 from aiserv.api.requests import parse, path_id, roomy
 from aiserv.api.responses import HandedOver, job_response
 from aiserv.api.routing import Routes
-from aiserv.connections import while_connected
 from aiserv.database import DatabaseError
+from aiserv.http.connections import while_connected
 from aiserv.models import (
     ClaimJobs,
     CompleteJob,

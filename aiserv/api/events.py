@@ -8,8 +8,8 @@ from aiohttp import web
 from aiserv.api.app_keys import CALLER, EVENTS, TOKENS
 from aiserv.api.requests import query
 from aiserv.api.routing import Routes
-from aiserv.connections import REQUEST_ID, while_connected
 from aiserv.filters import WatchEvents
+from aiserv.http.connections import REQUEST_ID, while_connected
 
 routes = Routes()
 

@@ -15,9 +15,9 @@ from aiserv.api.preconditions import patience, wanted_versions
 from aiserv.api.requests import header_key, invalid, parse, path_id, query
 from aiserv.api.responses import job_response, json_response, versioned
 from aiserv.api.routing import Routes
-from aiserv.connections import while_connected
 from aiserv.fields import is_traceparent
 from aiserv.filters import ListJobs
+from aiserv.http.connections import while_connected
 from aiserv.models import CancelJob, CreateJob, Nothing, Waited
 from aiserv.queries.base import JobJson
 

@@ -16,7 +16,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from aiserv.api.auth import check_token, is_api, refuse_jobs_of_others
 from aiserv.api.routing import Scopes
-from aiserv.connections import REQUEST_ID, problem_response
+from aiserv.http.connections import REQUEST_ID, problem_response
 from aiserv.metrics import ServerMetrics
 from aiserv.problems import Problem, database_problem, unavailable
 from aiserv.tokens import Tokens

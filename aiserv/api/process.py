@@ -8,11 +8,11 @@ from anyio.abc import TaskStatus
 
 from aiserv.api.app import Server
 from aiserv.database import Caps, Database
+from aiserv.http.serving import USUAL_DEADLINES, Deadlines, serving
 from aiserv.infra import InfraStatus
 from aiserv.listener import Listener
 from aiserv.metrics import ServerMetrics
 from aiserv.providers_status import ProvidersStatus, work_of
-from aiserv.serving import USUAL_DEADLINES, Deadlines, serving
 from aiserv.settings import Settings
 from aiserv.sweeper import Sweeper
 from aiserv.tokens import Tokens

@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from aiserv.api.app_keys import CALLER, DEADLINES, MAX_BATCH_BODY
 from aiserv.api.compression import gunzip
 from aiserv.api.json_text import read_json, refuse_repeated
-from aiserv.connections import ask_for_body
 from aiserv.fields import Conditions, parse_uuid
+from aiserv.http.connections import ask_for_body
 from aiserv.models import Request
 from aiserv.problems import Problem, too_large
 

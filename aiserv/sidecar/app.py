@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from aiserv.connections import problem_response
+from aiserv.http.connections import problem_response
 from aiserv.probes import probe_routes
 from aiserv.problems import Problem
 from aiserv.sidecar.metrics import SampleMetrics

@@ -10,7 +10,7 @@ import aiohttp
 import anyio
 from anyio.abc import TaskStatus
 
-from aiserv.serving import serving
+from aiserv.http.serving import serving
 from aiserv.settings import SidecarSettings
 from aiserv.sidecar.app import sidecar_application
 from aiserv.sidecar.containers import Containers

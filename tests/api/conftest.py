@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 from anyio.from_thread import start_blocking_portal
 
 from aiserv.api.process import serve
-from aiserv.serving import USUAL_DEADLINES, Deadlines
+from aiserv.http.serving import USUAL_DEADLINES, Deadlines
 from aiserv.settings import Settings
 from tests.api.client import Api
 from tests.api.waits import Waits

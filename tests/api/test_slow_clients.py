@@ -8,7 +8,7 @@ import anyio
 import pytest
 from aiohttp import ClientSession
 
-from aiserv.serving import Deadlines
+from aiserv.http.serving import Deadlines
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
 from tests.waiting import SOON

@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
-from aiserv.serving import allow_many_connections
+from aiserv.http.serving import allow_many_connections
 from tests.bench import creates, document, drains, idle, latencies, remote, stats, waiters
 from tests.bench.cluster import cluster
 from tests.bench.processes import ROOT

@@ -5,8 +5,8 @@ import sys
 import anyio
 
 from aiserv.api.process import serve
+from aiserv.http.serving import Deadlines
 from aiserv.logs import configure
-from aiserv.serving import Deadlines
 from aiserv.settings import Settings
 
 

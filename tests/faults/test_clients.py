@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from aiserv.serving import allow_many_connections
+from aiserv.http.serving import allow_many_connections
 from tests.faults.footprint import back_at, footprint
 from tests.faults.load import JOB
 from tests.faults.postgres import Db

@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import DictRow
 
 from aiserv.bench.load import HttpConnection, request
-from aiserv.serving import allow_many_connections
+from aiserv.http.serving import allow_many_connections
 from tests.faults.scale import within
 from tests.processes import aiserv, resident_kib
 

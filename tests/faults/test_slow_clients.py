@@ -11,7 +11,7 @@ import aiohttp
 import anyio
 import pytest
 
-from aiserv.serving import allow_many_connections
+from aiserv.http.serving import allow_many_connections
 from tests.faults.footprint import back_at, footprint
 from tests.faults.load import JOB
 from tests.faults.postgres import Db

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from aiserv.serving import serving
+from aiserv.http.serving import serving
 from aiserv.settings import Settings
 from tests.waiting import until
 from tests.workers.running import Db, create, finished, never, raises, running, say_hello

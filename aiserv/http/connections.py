@@ -12,8 +12,8 @@ import anyio
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
 
+from aiserv.http.unread import Unread
 from aiserv.problems import Problem
-from aiserv.unread import Unread
 from aiserv.wake import Wake
 
 SERVER_ERROR: Final = 500

@@ -11,8 +11,8 @@ from typing import Final
 import anyio
 from aiohttp import web
 
-from aiserv.runner import Runner
-from aiserv.unread import Unread
+from aiserv.http.runner import Runner
+from aiserv.http.unread import Unread
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 BACKLOG: Final = 1024

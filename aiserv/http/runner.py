@@ -15,9 +15,9 @@ from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from aiserv.connections import RequestHandler, Server, problem_response
+from aiserv.http.connections import RequestHandler, Server, problem_response
+from aiserv.http.unread import Unread
 from aiserv.problems import unavailable
-from aiserv.unread import Unread
 from aiserv.wake import Wake
 
 # For who has connected at the last moment to say what for.
