@@ -117,17 +117,18 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
         size: int,
         name: str,
         statement_timeout: timedelta = timedelta(seconds=60),
-        lock_timeout: timedelta = LOCK_PATIENCE,
+        lock_timeout: timedelta | None = None,
         caps: Caps | None = None,
     ) -> AsyncIterator[Self]:
         """A pool of up to `size` connections, each statement bounded by `statement_timeout`, each create by `caps`.
 
-        A statement waits for a lock no longer than `lock_timeout`.
+        A statement waits for a lock no longer than `lock_timeout`, by default `LOCK_PATIENCE`.
         Database time is bounded by the server and not by cancelling: a cancelled query costs its connection. Only when
         the answer stays away for longer still is the statement given up, and the connection with it.
         PostgreSQL need not be up yet: calls wait for it, up to 4 seconds each; and 2 seconds for connections that are
         all in use and do not come back.
         """
+        lock_timeout = LOCK_PATIENCE if lock_timeout is None else lock_timeout
         session = {
             "statement_timeout": int(statement_timeout / timedelta(milliseconds=1)),
             "lock_timeout": int(lock_timeout / timedelta(milliseconds=1)),

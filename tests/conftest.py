@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +19,8 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 
 import aiserv.database
-from aiserv import infra, pool, probes, providers_status
+from aiserv import infra, listener, pool, probes, providers_status
+from aiserv.api import app
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
 from aiserv.sidecar import containers, sampler, servers
@@ -131,7 +133,9 @@ def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `patient`, for as long as the patches last."""
     for limited, limit in (
         (aiserv.database, "CONNECTING_SECONDS"),
+        (listener, "PROBE_SECONDS"),
         (pool, "LOOK_SECONDS"),
+        (app, "STATS_PATIENCE_SECONDS"),
         (probes, "READINESS_SECONDS"),
         (providers_status, "PROBE_SECONDS"),
         (infra, "TIMEOUT_SECONDS"),
@@ -140,6 +144,7 @@ def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
         (servers, "SERVER_SECONDS"),
     ):
         monkeypatch.setattr(limited, limit, 3600.0)
+    monkeypatch.setattr(aiserv.database, "LOCK_PATIENCE", timedelta(hours=1))
     for module in ("aiserv.wake", "aiserv.api.finished", "workers.worker"):
         monkeypatch.setattr(f"{module}.LOOK_SECONDS", 3600.0)
 
