@@ -1,5 +1,6 @@
 """Waits for what nobody announces: it lies in PostgreSQL, in a file or in another process."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -19,6 +20,13 @@ async def until(is_true: Callable[[], object], seconds: float = SOON) -> None:
 async def until_found(db: Connection[Any], query: str) -> None:
     """Wait until the query finds a row, as its backend and those of others are given time to."""
     await until(lambda: db.execute(query.encode()).fetchall())
+
+
+def let_pass(seconds: float) -> None:
+    """Have so much time passed for all deadlines and timers of the running loop, those of the test among them."""
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    loop.time = lambda: now() + seconds  # type: ignore[method-assign]  # it asks nobody else for the time
 
 
 def waiting_for_locks(db: Connection[Any], application: str = "%") -> int:

@@ -19,6 +19,7 @@ from tests.api.client import Api
 from tests.api.waits import Waits
 from tests.conftest import be_patient, database, url_of
 from tests.invariants import broken
+from tests.waiting import let_pass
 
 # Starts a server with these variables on top; says its port.
 Start = Callable[..., "Running"]
@@ -41,9 +42,10 @@ MAY = {
 class Running:
     """A server that runs in a thread."""
 
-    def __init__(self, port: int, stop: Callable[[], None]) -> None:
+    def __init__(self, port: int, stop: Callable[[], None], let_pass: Callable[[float], None]) -> None:
         self.port = port
         self.stop = stop
+        self.let_pass = let_pass
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def servers(conninfo: str) -> Iterator[Start]:
             future, port = portal.start_task(partial(serve, Settings.load({}, **given), stop, deadlines))
             stack.callback(future.result)
             stack.callback(portal.call, stop.set)
-            return Running(port, partial(portal.call, stop.set))
+            return Running(port, partial(portal.call, stop.set), partial(portal.call, let_pass))
 
         yield start_server
 

@@ -1,28 +1,30 @@
 """Clients that take their time, and clients that ask before they send: neither holds the server up."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 import anyio
 import pytest
 from aiohttp import ClientSession
 
-from aiserv.http.serving import Deadlines
+from aiserv.http.serving import USUAL_DEADLINES, Deadlines
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
-from tests.waiting import SOON
+from tests.api.waits import Waits
+from tests.waiting import SOON, until
 
 HEAD = b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 BODY = json.dumps(CHAT).encode()
-# Longer than a busy machine takes from a connection to the first head on it.
-HASTY = 1.0
 
 
-async def dribble(api: Api, begin: bytes, drop: bytes) -> bytes:
-    """What the server says to one who begins so, and then sends a drop every now and then."""
-    received = b""
-    async with await anyio.connect_tcp("127.0.0.1", api.port) as stream, anyio.create_task_group() as tasks:
+async def dribble(
+    port: int, begin: bytes, drop: bytes, meanwhile: Callable[[bytearray], Coroutine[Any, Any, object]] | None = None
+) -> bytes:
+    """What the server says to one who begins so, and then sends a drop every now and then; `meanwhile` sees it come."""
+    received = bytearray()
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream, anyio.create_task_group() as tasks:
 
         async def drip() -> None:
             try:
@@ -35,6 +37,8 @@ async def dribble(api: Api, begin: bytes, drop: bytes) -> bytes:
         await stream.send(begin)
         if drop:
             tasks.start_soon(drip)
+        if meanwhile:
+            tasks.start_soon(meanwhile, received)
         with anyio.fail_after(SOON):
             try:
                 async for part in stream:
@@ -44,7 +48,7 @@ async def dribble(api: Api, begin: bytes, drop: bytes) -> bytes:
             except anyio.BrokenResourceError:
                 pass
         tasks.cancel_scope.cancel()
-    return received
+    return bytes(received)
 
 
 @pytest.mark.parametrize(
@@ -56,32 +60,43 @@ async def dribble(api: Api, begin: bytes, drop: bytes) -> bytes:
         pytest.param(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /", b"a", id="the head of a second one"),
     ],
 )
-async def test_a_connection_without_a_whole_head_is_closed_in_time(
-    start: Start, session: ClientSession, begin: bytes, drop: bytes
-) -> None:
-    api = Api(session, start(Deadlines(idle=HASTY)).port)
+async def test_a_connection_without_a_whole_head_is_closed_in_time(start: Start, begin: bytes, drop: bytes) -> None:
+    server = start()
+    asked = begin.count(b"\r\n\r\n")
 
-    answers = await dribble(api, begin, drop)
+    async def let_time_pass(received: bytearray) -> None:
+        await until(lambda: received.count(b"HTTP/1.1 200") == asked)
+        while True:
+            # Again and again: for the server it may begin only now.
+            server.let_pass(USUAL_DEADLINES.idle)
+            await anyio.sleep(1)
 
-    assert answers.count(b"HTTP/1.1 200") == begin.count(b"\r\n\r\n")
+    answers = await dribble(server.port, begin, drop, let_time_pass)
+
+    assert answers.count(b"HTTP/1.1 200") == asked
 
 
-async def test_a_body_that_does_not_arrive_in_time_is_refused(start: Start, session: ClientSession) -> None:
-    api = Api(session, start(Deadlines(body=0.3)).port)
+async def test_a_body_that_does_not_arrive_in_time_is_refused(start: Start) -> None:
+    port = start(Deadlines(body=0.3)).port
 
-    answer = await dribble(api, HEAD + b"Content-Length: 100000\r\n\r\n{", b" ")
+    answer = await dribble(port, HEAD + b"Content-Length: 100000\r\n\r\n{", b" ")
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"the body did not arrive within 0.3 seconds" in answer
 
 
-async def test_who_waits_for_an_answer_is_not_idle(start: Start, session: ClientSession) -> None:
-    api = Api(session, start(Deadlines(idle=HASTY, body=HASTY)).port)
+async def test_who_waits_for_an_answer_is_not_idle(start: Start, session: ClientSession, waits: Waits) -> None:
+    server = start()
+    api = Api(session, server.port)
     job = await api.create()
 
-    answer = await api.get(f"jobs/{job['id']}?wait={2 * HASTY}s")
+    async def let_time_pass_and_finish() -> None:
+        server.let_pass(2 * max(USUAL_DEADLINES.idle, USUAL_DEADLINES.body))
+        await api.finish()
 
-    assert answer.job["status"] == "pending"
+    answer = await waits.answer(api.get(f"jobs/{job['id']}?wait=300s"), let_time_pass_and_finish)
+
+    assert answer.job["status"] == "completed"
 
 
 async def test_clients_that_never_read_their_answers_hold_nobody_up(start: Start, session: ClientSession) -> None:
