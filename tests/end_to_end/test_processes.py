@@ -12,11 +12,24 @@ from psycopg.rows import DictRow
 
 from tests.processes import aiserv
 from tests.providers import content, fake_provider, hangs
-from tests.waiting import SOON, until, waiting_for_locks
+from tests.waiting import SOON, until
 from tests.workers.running import NOWHERE, after, create, finished, job
 
 Db = psycopg.Connection[DictRow]
-Connect = Callable[[], Db]
+
+STAND_STILL = """
+    create table public.go (at timestamptz default now());
+    create function public.stand_still() returns trigger language plpgsql security definer as $$
+    begin
+        while not exists (select from public.go) loop
+            perform pg_sleep(0.01);
+        end loop;
+        return null;
+    end
+    $$;
+    create trigger stand_still before update on aiserv.job execute function public.stand_still();
+"""
+STANDING_STILL = "select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
 
 
 async def readiness(port: int) -> tuple[int, str]:
@@ -49,11 +62,18 @@ async def test_a_server_and_a_worker_complete_a_job_and_stop_when_told(conninfo:
     assert {line["level"] for line in server.logged() + worker.logged()} <= {"info", "warning"}
 
 
+@pytest.fixture
+def standing_still(db: Db) -> Callable[[], bool]:
+    """Has cancels stand still until `go` has a row, by no lock, for which nobody waits long. Says whether one does."""
+    db.execute(STAND_STILL)
+    return lambda: bool(db.execute(STANDING_STILL).fetchall())
+
+
 async def test_a_request_in_flight_finishes_while_new_ones_are_turned_away(
-    conninfo: str, db: Db, connect: Connect
+    conninfo: str, db: Db, standing_still: Callable[[], bool]
 ) -> None:
     job_id = create(db)
-    with aiserv("serve", DATABASE_URL=conninfo) as server:
+    with aiserv("serve", DATABASE_URL=conninfo, HTTP_SHUTDOWN_TIMEOUT="1h") as server:
         port = await server.port()
         api = f"http://127.0.0.1:{port}/api/v1/jobs"
         async with aiohttp.ClientSession() as http, anyio.create_task_group() as tasks:
@@ -63,20 +83,17 @@ async def test_a_request_in_flight_finishes_while_new_ones_are_turned_away(
                 async with http.post(f"{api}/{job_id}/cancel") as response:
                     answers.append(response.status)
 
-            blocker = connect()
-            with blocker.transaction():
-                blocker.execute("select from aiserv.job where id = %s for update", [job_id])
-                blocker.execute("select from aiserv.ready where job_id = %s for update", [job_id])
-                tasks.start_soon(cancel)
-                await until(lambda: waiting_for_locks(db))
-                server.send(signal.SIGTERM)
-                await server.says("stopping")
+            tasks.start_soon(cancel)
+            await until(standing_still)
+            server.send(signal.SIGTERM)
+            await server.says("stopping")
 
-                assert (await readiness(port))[0] == 503
-                async with http.get(f"{api}/{job_id}") as refused:
-                    assert (refused.status, "Retry-After" in refused.headers) == (503, True)
-                    assert (await refused.json())["code"] == "unavailable"
-                assert answers == []
+            assert (await readiness(port))[0] == 503
+            async with http.get(f"{api}/{job_id}") as refused:
+                assert (refused.status, "Retry-After" in refused.headers) == (503, True)
+                assert (await refused.json())["code"] == "unavailable"
+            assert answers == []
+            db.execute("insert into public.go default values")
 
         assert await server.ended() == 0
     assert answers == [200]
@@ -84,7 +101,7 @@ async def test_a_request_in_flight_finishes_while_new_ones_are_turned_away(
 
 
 async def test_a_request_that_does_not_end_holds_a_server_no_longer_than_its_shutdown_timeout(
-    conninfo: str, db: Db, connect: Connect
+    conninfo: str, db: Db, standing_still: Callable[[], bool]
 ) -> None:
     job_id = create(db)
     with aiserv("serve", DATABASE_URL=conninfo, HTTP_SHUTDOWN_TIMEOUT="200ms") as server:
@@ -95,15 +112,12 @@ async def test_a_request_that_does_not_end_holds_a_server_no_longer_than_its_shu
                 with pytest.raises(aiohttp.ClientError):
                     await http.post(f"{api}/{job_id}/cancel")
 
-            blocker = connect()
-            with blocker.transaction():
-                blocker.execute("select from aiserv.job where id = %s for update", [job_id])
-                tasks.start_soon(cancel)
-                await until(lambda: waiting_for_locks(db))
-                server.send(signal.SIGTERM)
+            tasks.start_soon(cancel)
+            await until(standing_still)
+            server.send(signal.SIGTERM)
 
-                # The statement of the request would end after a minute.
-                assert await server.ended(SOON) == 0
+            # The statement of the request would end after a minute.
+            assert await server.ended(SOON) == 0
 
 
 async def test_a_worker_that_is_told_to_stop_finishes_its_job(conninfo: str, db: Db) -> None:
