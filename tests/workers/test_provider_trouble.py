@@ -55,6 +55,13 @@ def pauses(db: Db) -> int:
     return known[0] if known else 0
 
 
+def pause_left(db: Db) -> timedelta:
+    """How much longer the provider in trouble is left alone."""
+    known = trouble(db)
+    assert known
+    return known[1] - datetime.now(UTC)
+
+
 async def all_look(db: Db, *workers: Worker) -> None:
     """Wait until each worker has begun another claim."""
     for worker in workers:
@@ -73,9 +80,7 @@ async def test_the_trouble_of_a_provider_gives_the_job_back_unharmed(conninfo: s
     released = job(db, job_id)
     assert (released["status"], released["failures"]) == ("pending", 0)
     assert (released["error_category"], released["error_message"]) == ("rate_limited", "later, says [redacted]")
-    known = trouble(db)
-    assert known
-    assert timedelta(minutes=4) < known[1] - datetime.now(UTC) < timedelta(minutes=6)
+    assert timedelta(minutes=4) < pause_left(db) < timedelta(minutes=6)
     assert worker.record.last_error == "rate_limited"
 
 
@@ -153,7 +158,7 @@ async def test_both_workers_respect_the_time_that_a_provider_asks_for(conninfo: 
         running(conninfo, chat, worker_id="worker-1") as one,
         running(conninfo, chat, worker_id="worker-2") as other,
     ):
-        provider.answers(refuses(429, "later", headers={"Retry-After": "2"}))
+        provider.answers(refuses(429, "later", headers={"Retry-After": "3600"}))
         with db.transaction():
             for _ in range(20):
                 create(db, {"user": "Hello?"})
@@ -162,10 +167,14 @@ async def test_both_workers_respect_the_time_that_a_provider_asks_for(conninfo: 
         await all_look(db, one, other)
         await until(lambda: count(db, "running") == 0)
         refused = len(provider.requests)
+        asked_for = pause_left(db)
         provider.answers(Answer(judge), content("Hello."))
+        db.execute("update aiserv.provider set paused_until = clock_timestamp() + interval '1 second'")
+        db.execute("notify aiserv_ready, 'qwen'")
 
         await until(lambda: count(db, "completed") == 20)
 
     assert refused <= one.slots + other.slots
+    assert timedelta(minutes=59) < asked_for < timedelta(minutes=61)
     assert in_time == [True]
     assert db.execute("select from aiserv.jobs where failures > 0").fetchall() == []
