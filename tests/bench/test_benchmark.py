@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import anyio
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
@@ -48,20 +49,21 @@ def processes_of(home: Path) -> list[str]:
     return commands
 
 
-def test_processes_are_known_by_their_home_and_by_their_directory(tmp_path: Path) -> None:
+async def test_processes_are_known_by_their_home_and_by_their_directory(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     command = ["sleep", "60"]
 
-    with (
-        subprocess.Popen(command, env={**ENVIRON, "HOME": str(tmp_path)}) as at_home,
-        subprocess.Popen(command, cwd=tmp_path / "data") as below,
+    async with (
+        await anyio.open_process(command, env={**ENVIRON, "HOME": str(tmp_path)}) as at_home,
+        await anyio.open_process(command, cwd=tmp_path / "data") as below,
     ):
         (tmp_path / "data").rmdir()
-        found = processes_of(tmp_path)
-        at_home.kill()
-        below.kill()
-
-    assert found == ["sleep 60"] * 2
+        try:
+            # A process that has just begun its program is not known at once by what that was told.
+            await until(lambda: processes_of(tmp_path) == ["sleep 60"] * 2)
+        finally:
+            at_home.kill()
+            below.kill()
 
 
 @pytest.mark.slow
