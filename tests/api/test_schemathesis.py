@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_schemathesis_finds_nothing(start: Start, tmp_path: Path) -> None:
     port = start(AI_SERVICE_TOKEN="secret").port
     options = {
