@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from pydantic import JsonValue
 
+from aiserv.fields import time_text
 from aiserv.http_get import OK, Unreachable, get, shown
-from aiserv.models import time_text
 from aiserv.settings import InfrastructureSettings
 from aiserv.shared import Shared
 

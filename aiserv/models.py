@@ -26,9 +26,9 @@ from aiserv.fields import (
     Time,
     Traceparent,
     Wait,
+    duration_text,
+    time_text,
 )
-from aiserv.fields import duration_text as duration_text  # noqa: PLC0414 - workers write durations, too
-from aiserv.fields import time_text as time_text  # noqa: PLC0414 - and times
 
 # More tokens than any call can have, and exact in every JSON reader.
 MOST_TOKENS: Final = 2**53

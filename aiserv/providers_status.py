@@ -12,8 +12,8 @@ import anyio
 from pydantic import JsonValue, SecretStr
 
 from aiserv.database import Database
+from aiserv.fields import time_text
 from aiserv.http_get import OK, Got, Unreachable, get, server_root, shown
-from aiserv.models import time_text
 from aiserv.settings import Settings
 from aiserv.shared import Shared
 from aiserv.stand_in import NAME as STAND_IN

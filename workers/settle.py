@@ -12,7 +12,8 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from aiserv.database import Database, DatabaseError
-from aiserv.models import Job, Settlement, duration_text
+from aiserv.fields import duration_text
+from aiserv.models import Job, Settlement
 from aiserv.problems import LOCK_NOT_AVAILABLE
 from aiserv.wake import Wake
 from workers.executors import Outcome

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aiserv.models import time_text
+from aiserv.fields import time_text
 from aiserv.probes import database_readiness, probe_routes
 from aiserv.settings import WorkerSettings
 from aiserv.values import go_duration

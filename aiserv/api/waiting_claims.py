@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final
 
 import anyio
 
@@ -16,8 +15,6 @@ from aiserv.wake import Pause, TokenBucket, Until, Wake, until
 Wanted = tuple[frozenset[str], frozenset[str], str | None]
 Claim = Callable[[], Awaitable[list[ShownJob]]]
 
-_NOBODY: Final = 0
-
 
 class _Lane:
     """The claims that want the same. Who holds the turn looks; the longest waiting is next."""
@@ -26,7 +23,7 @@ class _Lane:
         self.turn = anyio.Lock()
         self.wake = Wake()
         self.looks = TokenBucket()
-        self.waiting = _NOBODY
+        self.waiting = 0
 
 
 class WaitingClaims:
@@ -96,5 +93,5 @@ class WaitingClaims:
             yield lane
         finally:
             lane.waiting -= 1
-            if lane.waiting == _NOBODY:
+            if not lane.waiting:
                 del self._lanes[key]

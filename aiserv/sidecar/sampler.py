@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import anyio
 from anyio.abc import TaskStatus
 
-from aiserv.models import time_text
+from aiserv.fields import time_text
 
 logger = logging.getLogger(__name__)
 
