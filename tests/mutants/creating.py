@@ -84,7 +84,7 @@ MUTANTS = [
         "sql/functions/_store_jobs.sql",
         "case when sent.is_sound then (sent.item).owner_service end",
         "(sent.item).owner_service",
-        "tests/sql/test_bulk.py::test_one_bad_item_refuses_the_whole_batch_and_is_named",
+        "tests/sql/test_create_jobs.py::test_one_bad_item_refuses_the_whole_batch_and_is_named",
     ),
     Mutant(
         "a cap counts only what waits already",

@@ -54,14 +54,14 @@ MUTANTS = [
         "sql/functions/_settlement_complaint.sql",
         "when data_exception or sqlstate 'JV400' then",
         "when sqlstate 'JV400' then",
-        "tests/sql/test_bulk.py::test_a_settlement_that_makes_no_sense_fails_alone",
+        "tests/sql/test_settle_jobs.py::test_a_settlement_that_makes_no_sense_fails_alone",
     ),
     Mutant(
         "a settlement that makes no sense is taken",
         "sql/functions/_read_settlements.sql",
         "case when each.complaint is null then each.item end",
         "each.item",
-        "tests/sql/test_bulk.py::test_a_settlement_that_makes_no_sense_fails_alone",
+        "tests/sql/test_settle_jobs.py::test_a_settlement_that_makes_no_sense_fails_alone",
     ),
     Mutant(
         "a job has one failure more than it may",

@@ -17,6 +17,8 @@ Db = psycopg.Connection[DictRow]
 Connect = Callable[..., Db]
 T = TypeVar("T")
 
+# Those that in_state makes.
+STATES = ["pending", "scheduled", "waiting", "running", "completed", "failed", "cancelled"]
 PATIENCE = 30  # seconds, for what takes milliseconds unless the machine stands still
 # For whoever must not wait.
 IMPATIENT = f"-c lock_timeout={PATIENCE}s"
@@ -112,7 +114,7 @@ def lose_lease(db: Db, job_id: UUID) -> DictRow:
 
 
 def in_state(db: Db, state: str) -> UUID:
-    """The id of a job in this state: a status, `scheduled`, `waiting` (for its next attempt), or `unknown`."""
+    """The id of a job in one of STATES (`waiting` is for its next attempt), or of none: `unknown`."""
     if state == "unknown":
         return uuid4()
     if state in {"pending", "scheduled", "cancelled"}:

@@ -6,9 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.sql.calls import Db, call, claim, create, create_big, create_many, in_state, refusal
-
-STATES = ["pending", "scheduled", "waiting", "running", "completed", "failed", "cancelled"]
+from tests.sql.calls import STATES, Db, call, claim, create, create_big, create_many, in_state, refusal
 
 
 def ids(db: Db, **conditions: object) -> set[UUID]:
