@@ -19,7 +19,7 @@ from aiserv.settings import Settings
 from aiserv.tokens import Tokens
 
 # Leases are judged by PostgreSQL's clock alone: a difference confuses people and logs, and nothing else.
-MOST_SKEW_SECONDS: Final = 5.0
+MAX_SKEW_SECONDS: Final = 5.0
 # How PgBouncer refuses what it does not know.
 REFUSED_OPTIONS: Final = "unsupported startup parameter: options"
 # What the sessions of a server wait for at most, as PostgreSQL shows it.
@@ -128,10 +128,10 @@ async def clock(database: Database, now: Callable[[], float] = time.time) -> Fin
     theirs = (await database.clock()).timestamp()
     after = now()
     skew = max(before - theirs, theirs - after, 0.0)
-    if skew > MOST_SKEW_SECONDS:
+    if skew > MAX_SKEW_SECONDS:
         advice = "Let both machines take their time from NTP. Leases are safe: PostgreSQL's clock alone judges them."
         return Finding("clock", "warning", f"{skew:.1f} s from PostgreSQL's", advice)
-    return Finding("clock", "ok", f"within {MOST_SKEW_SECONDS:.0f} s of PostgreSQL's")
+    return Finding("clock", "ok", f"within {MAX_SKEW_SECONDS:.0f} s of PostgreSQL's")
 
 
 async def _ai(settings: Settings, http: aiohttp.ClientSession, database: Database | None) -> list[Finding]:

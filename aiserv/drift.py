@@ -16,7 +16,7 @@ RESTORE: Final = (
 )
 _NAME: Final = re.compile(r"^create or replace function aiserv\.(\w+)\(", re.MULTILINE)
 _SETTING: Final = re.compile(r"^set (\w+) = (\S+)$", re.MULTILINE)
-MOST_NAMED: Final = 5
+MAX_NAMED: Final = 5
 QUOTE: Final = "'"
 EMPTY: Final = '""'
 
@@ -78,5 +78,5 @@ def _routine(file: SqlFile) -> Routine | None:
 
 
 def _some(names: list[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

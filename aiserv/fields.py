@@ -26,8 +26,8 @@ _DIGITS: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 # https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT: Final = r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 
-MOST_VALUES: Final = 1000
-MOST_WAIT: Final = timedelta(minutes=5)
+MAX_VALUES: Final = 1000
+MAX_WAIT: Final = timedelta(minutes=5)
 
 
 def is_traceparent(text: str) -> bool:
@@ -199,7 +199,7 @@ FinalStatus = Literal["completed", "failed", "cancelled"]
 Payload = Any
 # A list of which any may match; a value alone is a list of one.
 AnyOf = Annotated[
-    Annotated[list[Item], Field(min_length=1, max_length=MOST_VALUES)] | None,
+    Annotated[list[Item], Field(min_length=1, max_length=MAX_VALUES)] | None,
     BeforeValidator(_listed),
     Conditions(),
 ]

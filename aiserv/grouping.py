@@ -17,10 +17,10 @@ Outcome = TypeVar("Outcome")
 # For a place to travel alone: as long as others wait for a connection.
 PATIENCE_SECONDS: Final = 4
 # Of one group of requests: so many that the commit costs little, and so few that nobody waits long for neighbours.
-MOST_ITEMS: Final = 200
+MAX_ITEMS: Final = 200
 # And of those that free lanes share among them: to send fewer apart costs PostgreSQL more than it saves.
 SHARED_ITEMS: Final = 8
-MOST_CHARACTERS: Final = 4 * 1024 * 1024
+MAX_CHARACTERS: Final = 4 * 1024 * 1024
 
 
 class _Member(NamedTuple, Generic[Item, Outcome]):
@@ -91,13 +91,13 @@ class Grouping(Generic[Item, Outcome]):
     def _next_group(self) -> list[_Member[Item, Outcome]]:
         group: list[_Member[Item, Outcome]] = []
         size = 0
-        most = min(max(math.ceil(len(self._waiting) / self._free), SHARED_ITEMS), MOST_ITEMS)
+        most = min(max(math.ceil(len(self._waiting) / self._free), SHARED_ITEMS), MAX_ITEMS)
         while self._waiting and len(group) < most:
             if self._waiting[0].outcome.cancelled():
                 self._waiting.popleft()
                 continue
             size += self._size(self._waiting[0].item)
-            if group and size > MOST_CHARACTERS:
+            if group and size > MAX_CHARACTERS:
                 break
             group.append(self._waiting.popleft())
         return group

@@ -18,7 +18,7 @@ REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 
 # Callers choose the words: beyond so many pairs of task type and model profile they count as others.
-MOST_KINDS: Final = 1000
+MAX_KINDS: Final = 1000
 OTHER: Final = "other"
 
 
@@ -60,7 +60,7 @@ class Metrics:
     def _kind(self, task_type: str, model_profile: str) -> tuple[str, str]:
         kind = task_type, model_profile
         if kind not in self._kinds:
-            if len(self._kinds) >= MOST_KINDS:
+            if len(self._kinds) >= MAX_KINDS:
                 return OTHER, OTHER
             self._kinds.add(kind)
         return kind

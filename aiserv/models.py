@@ -31,8 +31,8 @@ from aiserv.fields import (
 )
 
 # More tokens than any call can have, and exact in every JSON reader.
-MOST_TOKENS: Final = 2**53
-Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
+MAX_TOKENS: Final = 2**53
+Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 PerMinute = Annotated[int, Field(ge=1, le=2**31 - 1)]
 # What may come otherwise than in the body, or in a form that PostgreSQL does not read.
 _WRITTEN_ANEW: Final = {"run_at", "delay", "idempotency_key", "traceparent"}

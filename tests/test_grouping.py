@@ -115,8 +115,8 @@ async def test_what_finds_nothing_on_its_way_leaves_at_once() -> None:
 
 
 async def test_a_group_is_bounded_in_number_and_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "MOST_ITEMS", 3)
-    monkeypatch.setattr(grouping, "MOST_CHARACTERS", 4)
+    monkeypatch.setattr(grouping, "MAX_ITEMS", 3)
+    monkeypatch.setattr(grouping, "MAX_CHARACTERS", 4)
     road = Road()
     async with grouped(road) as group:
         await together(group, road, ["a", "b", "c", "d", "eeee", "ffffff", "g"])
@@ -158,7 +158,7 @@ async def test_an_error_of_unknown_outcome_is_told_to_all_and_nothing_is_sent_ag
 
 
 async def test_what_waits_behind_a_lost_group_hears_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "MOST_ITEMS", 1)
+    monkeypatch.setattr(grouping, "MAX_ITEMS", 1)
     road = Road()
 
     def lost(items: Sequence[str]) -> list[str | None]:

@@ -7,7 +7,7 @@ from aiserv.metrics import ServerMetrics
 def test_beyond_a_thousand_kinds_of_jobs_the_rest_are_others() -> None:
     counted = ServerMetrics()
 
-    for number in range(metrics.MOST_KINDS + 500):
+    for number in range(metrics.MAX_KINDS + 500):
         counted.transition("create", f"type {number}", "profile")
     counted.transition("create", "type 0", "profile")
 

@@ -15,7 +15,7 @@ from aiserv.models import SetQueue
 
 routes = Routes()
 
-MOST_CHARACTERS: Final = 200
+MAX_CHARACTERS: Final = 200
 
 
 @routes.add("GET", "/api/v1/queues", "read", {200: QueuesAnswer})
@@ -64,8 +64,8 @@ async def set_queue(request: web.Request) -> web.Response:
 def queue_name(request: web.Request) -> tuple[str, str | None]:
     """Model profile and task type in the path. Raises Problem `invalid_request` for names that are too long."""
     for name, value in request.match_info.items():
-        if len(value) > MOST_CHARACTERS:
-            raise invalid([{"field": name, "message": f"must have at most {MOST_CHARACTERS} characters"}])
+        if len(value) > MAX_CHARACTERS:
+            raise invalid([{"field": name, "message": f"must have at most {MAX_CHARACTERS} characters"}])
     return request.match_info["model_profile"], request.match_info.get("task_type")
 
 

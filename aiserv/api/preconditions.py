@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from aiserv.api.requests import invalid, query
-from aiserv.fields import MOST_WAIT
+from aiserv.fields import MAX_WAIT
 from aiserv.models import Waited
 
 _ETAG: Final = re.compile(r'\s*(?P<weak>W/)?"(?P<version>[^"]*)"\s*')
@@ -48,5 +48,5 @@ def patience(request: web.Request) -> tuple[timedelta, dict[str, str]]:
     preferred = _WAIT.search(",".join(request.headers.getall("Prefer", [])))
     if wait is not None or preferred is None:
         return wait or timedelta(0), {}
-    seconds = min(int(preferred[1]), int(MOST_WAIT.total_seconds()))
+    seconds = min(int(preferred[1]), int(MAX_WAIT.total_seconds()))
     return timedelta(seconds=seconds), {"Preference-Applied": f"wait={seconds}"}

@@ -21,7 +21,7 @@ CLOSING_SECONDS: Final = 1.0
 LINGERING_SECONDS: Final = 2.0
 # Files that are not clients' connections: to PostgreSQL, to providers, to a listener that has to come back.
 KEPT_FILES: Final = 256
-MOST_CONNECTIONS: Final = 50_000
+MAX_CONNECTIONS: Final = 50_000
 
 
 @dataclass(frozen=True)
@@ -105,5 +105,5 @@ def allow_many_connections() -> None:
 
 def _spare_files() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = MOST_CONNECTIONS + KEPT_FILES if limit == resource.RLIM_INFINITY else limit
-    return min(max(files - KEPT_FILES, files // 2), MOST_CONNECTIONS)
+    files = MAX_CONNECTIONS + KEPT_FILES if limit == resource.RLIM_INFINITY else limit
+    return min(max(files - KEPT_FILES, files // 2), MAX_CONNECTIONS)

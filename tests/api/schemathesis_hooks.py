@@ -8,7 +8,7 @@ from hypothesis import strategies
 
 DURATION = re.compile(r"\d+(\.\d+)?(ms|s|m|h)?")
 # A list of a thousand ids does not fit into a request line.
-MOST_VALUES = 20
+MAX_VALUES = 20
 
 schemathesis.openapi.format(
     "go-duration",
@@ -24,7 +24,7 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:  # noqa: ANN401
     if isinstance((case.query or {}).get("cursor"), str):
         del case.query["cursor"]
     for name, values in (case.query or {}).items():
-        case.query[name] = values[:MOST_VALUES] if isinstance(values, list) else values
+        case.query[name] = values[:MAX_VALUES] if isinstance(values, list) else values
     # JSON Schema takes 1.0 for an integer, we do not.
     case.body = body = _with_integers(case.body)
     if not isinstance(body, dict):

@@ -12,7 +12,7 @@ import anyio
 
 from tests.faults.postgres import Db
 
-MOST_LOST_LEASES = 3
+MAX_LOST_LEASES = 3
 JOBS = """
     select
         job.id, job.owner_ref, job.status, job.result, job.attempt, job.error_category,
@@ -115,7 +115,7 @@ class Ledger:
         retries = sum(before == "failed" for before, _ in pairwise(kinds))
         self._expect(retries <= self.retried[row["id"]], f"{name}: retried though nobody asked, {kinds}")
         if status == "failed" and row["error_category"] == "lease_expired":
-            lost = kinds[-MOST_LOST_LEASES:] == ["lease_expired"] * MOST_LOST_LEASES
+            lost = kinds[-MAX_LOST_LEASES:] == ["lease_expired"] * MAX_LOST_LEASES
             self._expect(lost, f"{name}: given up after {kinds}")
 
     def _compare_counters(self, db: Db) -> None:

@@ -16,7 +16,7 @@ Db = psycopg.Connection[DictRow]
 BACKLOG: Final = 2_000
 ROUND: Final = 2_000
 PIECE: Final = 500
-MOST_TRIES: Final = 3
+MAX_TRIES: Final = 3
 MIB: Final = 2**20
 MAIN_TABLES: Final = ("ready", "lease", "job", "delta")
 
@@ -151,7 +151,7 @@ class Soak:
         settlements = [
             {"id": str(job["id"]), "attempt": job["attempt"]}
             | ({"category": "timeout", "message": "late", "retryable": True} if fails else {"result": 1})
-            for job, fails in ((job, place % 50 == 0 and job["attempt"] < MOST_TRIES) for place, job in enumerate(jobs))
+            for job, fails in ((job, place % 50 == 0 and job["attempt"] < MAX_TRIES) for place, job in enumerate(jobs))
         ]
         settled = self._db.execute("select status from aiserv.settle_jobs(%s)", [json.dumps(settlements)]).fetchall()
         expected = ["pending" if "category" in each else "completed" for each in settlements]

@@ -22,7 +22,7 @@ from tests.waiting import until
 
 Measured = Callable[[str], None]
 PAUSE_SECONDS = 3.0  # longer than a lease
-MOST_DESCRIPTORS = 60  # a pool, a listener and what Python has open; callers have left
+MAX_DESCRIPTORS = 60  # a pool, a listener and what Python has open; callers have left
 
 
 @dataclass
@@ -128,7 +128,7 @@ async def test_chaos_costs_nothing_that_was_acknowledged(tmp_path: Path, measure
                     await answers(f"{url}/readyz", "", 200)
                 checked(load, postgres.connect, provider, running)
                 servers = [server.popen.pid for server in running.servers]
-                await until(lambda: max(map(descriptors, servers)) < MOST_DESCRIPTORS)
+                await until(lambda: max(map(descriptors, servers)) < MAX_DESCRIPTORS)
     measured(f"{done.total()} faults in {CHAOS_SECONDS:.0f} s")
     measured(f"{load.sent} requests, the slowest answered in {load.slowest:.1f} s")
     measured(f"{load.ledger.acknowledged} facts acknowledged, 0 lost")

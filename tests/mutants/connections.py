@@ -41,8 +41,8 @@ MUTANTS = [
     Mutant(
         "clients take all files",
         "aiserv/http/serving.py",
-        "return min(max(files - KEPT_FILES, files // 2), MOST_CONNECTIONS)",
-        "return min(files, MOST_CONNECTIONS)",
+        "return min(max(files - KEPT_FILES, files // 2), MAX_CONNECTIONS)",
+        "return min(files, MAX_CONNECTIONS)",
         "tests/test_connections.py::test_some_files_are_kept_and_connections_bounded",
     ),
     Mutant(

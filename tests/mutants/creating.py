@@ -187,7 +187,7 @@ MUTANTS = [
     Mutant(
         "a group has no end",
         "aiserv/grouping.py",
-        "SHARED_ITEMS), MOST_ITEMS)",
+        "SHARED_ITEMS), MAX_ITEMS)",
         "SHARED_ITEMS), len(self._waiting))",
         "tests/test_grouping.py::test_a_group_is_bounded_in_number_and_in_characters",
     ),
