@@ -152,7 +152,7 @@ async def complete_job(request: web.Request) -> web.Response:
     job_id = path_id(request)
     body, completed = await parse(CompleteJob, request)
     shown = await request.app[SETTLEMENTS].complete_job(job_id, body)
-    return settled(request, "complete", shown, fenced=completed.attempt is not None)
+    return settlement_response(request, "complete", shown, fenced=completed.attempt is not None)
 
 
 @routes.add("POST", "/api/v1/jobs/{job_id}/fail", "worker", {200: JobAnswer}, body=FailJob, refusals=REFUSALS)
@@ -161,7 +161,7 @@ async def fail_job(request: web.Request) -> web.Response:
     job_id = path_id(request)
     body, failed = await parse(FailJob, request)
     shown = await request.app[SETTLEMENTS].fail_job(job_id, body, failed)
-    return settled(request, "fail", shown, fenced=failed.attempt is not None)
+    return settlement_response(request, "fail", shown, fenced=failed.attempt is not None)
 
 
 @routes.add("POST", "/api/v1/jobs/{job_id}/heartbeat", "worker", {200: JobAnswer}, body=HeartbeatJob, refusals=REFUSALS)
@@ -178,10 +178,10 @@ async def release_job(request: web.Request) -> web.Response:
     job_id = path_id(request)
     _, released = await parse(ReleaseJob, request)
     shown = await request.app[DATABASE].release_job(job_id, released)
-    return settled(request, "release", shown, fenced=released.attempt is not None)
+    return settlement_response(request, "release", shown, fenced=released.attempt is not None)
 
 
-def settled(request: web.Request, transition: str, shown: ShownJob, *, fenced: bool) -> web.Response:
+def settlement_response(request: web.Request, transition: str, shown: ShownJob, *, fenced: bool) -> web.Response:
     """The answer to a settlement, which is counted."""
     request.app[METRICS].transition(transition, shown.task_type, shown.model_profile)
     request.app[METRICS].settlement(fenced=fenced)
