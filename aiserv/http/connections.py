@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import anyio
@@ -112,6 +112,11 @@ class RequestHandler(web.RequestHandler):
         super().resume_writing()
         self.server.unread.discard(self)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own
+        # aiohttp resumes twice for each body, paused or not, and has the parser look for what a pause left behind.
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         self.server.unread.discard(self)
         super().connection_lost(exc or self._given_up)
@@ -139,9 +144,9 @@ class RequestHandler(web.RequestHandler):
         response.force_close()
         return response
 
-    def finish_response(
+    async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+    ) -> tuple[web.StreamResponse, bool]:
         # What aiohttp refuses before the middlewares, as an expectation that nobody can meet.
         if resp.status >= 400 and isinstance(resp, HTTPException):  # noqa: PLR2004 - errors
             resp = problem_response(Problem("invalid_request", resp.text or resp.reason), request)
@@ -152,13 +157,8 @@ class RequestHandler(web.RequestHandler):
             # Nothing to read away for; and whether the body follows all the same, nobody knows.
             self._lingering_time = 0.0
             resp.force_close()
-        return self._written(super().finish_response(request, resp, start_time))
-
-    async def _written(
-        self, writing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]]
-    ) -> tuple[web.StreamResponse, bool]:
         try:
-            return await writing
+            return await super().finish_response(request, resp, start_time)
         finally:
             # Not before the kernel has its last byte: a stop waits for that.
             self.is_asked = False
