@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.sql.calls import (
+    PATIENCE,
     Db,
     attempts,
     call,
@@ -104,9 +105,11 @@ def test_a_heartbeat_without_a_lease_renews_for_as_long_as_claimed(db: Db) -> No
 
     beaten = one(db, "heartbeat_job", job_id=job["id"])
 
+    # Two readings of the clock.
     assert beaten["lease_expires_at"] - beaten["updated_at"] == pytest.approx(
-        timedelta(hours=1), abs=timedelta(seconds=1)
+        timedelta(hours=1), abs=timedelta(seconds=PATIENCE)
     )
+    assert beaten["lease_expires_at"] > job["lease_expires_at"]
 
 
 def test_heartbeats_of_many_name_those_still_held(db: Db) -> None:
