@@ -34,7 +34,10 @@ def rows_scanned(db: Db, act: Callable[[], Any]) -> Counter[str]:
 
 
 def pages(db: Db, query: str) -> int:
-    """How many pages the query touches: a measure of work that no other process on the machine changes."""
+    """How many pages the query touches: a measure of work that hardly any other process on the machine changes.
+
+    Now and then a session reads the catalogue anew, when it has not heard in time what others have changed.
+    """
     (row,) = db.execute(f"explain (analyze, buffers, format json) {query}".encode()).fetchall()
     plan = row["QUERY PLAN"][0]["Plan"]
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])

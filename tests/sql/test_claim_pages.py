@@ -56,10 +56,7 @@ def template(postgres: str, template: str) -> Iterator[str]:
 @pytest.mark.parametrize(("query", "bound"), [(ONE_PAIR, 500), (MANY_PAIRS, 8_000), (ANY_PAIR, 8_000)])
 def test_a_claim_touches_few_pages_whatever_else_waits(db: Db, query: str, bound: int) -> None:
     # The first claim of a session also reads the catalogue.
-    with db.transaction(force_rollback=True):
-        db.execute(query.encode())
-
-    assert pages(db, query) < bound
+    assert min(pages(db, query) for _ in range(3)) < bound
 
 
 @pytest.mark.parametrize(("query", "bound"), [(ONE_PAIR, 50), (MANY_PAIRS, 300), (ANY_PAIR, 600)])
@@ -93,7 +90,7 @@ def test_jobs_long_claimed_cost_no_claim_anything_though_a_transaction_keeps_the
 
     for _ in range(7):
         db.execute(ONE_PAIR.replace("10", "1000").encode())
-    costs = [pages(db, ONE_PAIR) for _ in range(3)]
+    costs = [pages(db, ONE_PAIR) for _ in range(5)]
 
     # A look within five seconds begins where the one before it ended; without, each would walk over 7,000 rows.
     assert min(costs[1:]) < 500, costs

@@ -126,11 +126,10 @@ def test_trouble_of_a_provider_makes_no_transition_read_a_table_from_end_to_end(
 
 def test_an_empty_claim_touches_a_handful_of_pages_whatever_else_is_there(db: Db) -> None:
     db.execute("set plan_cache_mode = force_generic_plan")
-    claim(db, task_types=["none"], model_profiles=["none"])
-
     claim_nothing = (
         "select * from aiserv.claim_jobs("
         "worker_id => 'worker-1', task_types => array['none'], model_profiles => array['none'])"
     )
 
-    assert pages(db, claim_nothing) < 200
+    # The first claim of a session also reads the catalogue.
+    assert min(pages(db, claim_nothing) for _ in range(3)) < 200
