@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from time import monotonic
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -26,6 +27,7 @@ from aiserv.migrate import migrate
 from aiserv.sidecar import containers, sampler, servers
 from tests.invariants import broken
 from tests.scratch import scratch_directory
+from tests.waiting import SOON
 
 settings.register_profile(
     "thorough",
@@ -185,17 +187,31 @@ def cloned(administrator: psycopg.Connection, template: str) -> Iterator[str]:
     name = f"aiserv_test_{uuid4().hex}"
     # Copying files waits for two checkpoints, which are cheap only where nothing is synced.
     (fsync,) = administrator.execute("show fsync").fetchone() or ("on",)
-    administrator.execute(
+    when_left(
+        administrator,
         sql.SQL("create database {} template {} strategy {}").format(
             sql.Identifier(name),
             sql.Identifier(template),
             sql.Identifier("file_copy" if fsync == "off" else "wal_log"),
-        )
+        ),
     )
     try:
         yield name
     finally:
-        administrator.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        when_left(administrator, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def when_left(administrator: psycopg.Connection, statement: sql.Composed) -> None:
+    """Run it when all others have left the database: PostgreSQL gives whom it has told to go no more than 5 seconds."""
+    deadline = monotonic() + SOON
+    while True:
+        try:
+            administrator.execute(statement)
+        except psycopg.errors.ObjectInUse:
+            if monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 def administrator(postgres: str) -> psycopg.Connection:

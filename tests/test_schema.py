@@ -5,15 +5,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aiserv.migrate import MigrationError, migrate, pending, script
+from tests.conftest import database
 from tests.needs import needs
 
 ROOT = Path(__file__).parents[1]
@@ -53,18 +54,12 @@ order by 1, 2
 @pytest.fixture
 def empty(postgres: str) -> Iterator[Callable[[], str]]:
     """Makes databases without our schema in them; returns their conninfo."""
-    names = []
-    with psycopg.connect(postgres, autocommit=True) as administrator:
+    with ExitStack() as databases:
 
         def empty() -> str:
-            name = f"aiserv_test_{uuid4().hex}"
-            administrator.execute(sql.SQL("create database {} template template1").format(sql.Identifier(name)))
-            names.append(name)
-            return make_conninfo(postgres, dbname=name)
+            return make_conninfo(postgres, dbname=databases.enter_context(database(postgres, template="template1")))
 
         yield empty
-        for name in names:
-            administrator.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
