@@ -92,6 +92,7 @@ async def test_a_pooler_that_refuses_settings_is_recognised() -> None:
 
 async def test_swallowed_notifications_are_recognised(conninfo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with tcp_proxy(conninfo) as proxy:
+        monkeypatch.setattr(listener, "PROBE_SECONDS", SOON)
         assert (await listening(proxy.conninfo)).status == "ok"
 
         monkeypatch.setattr(listener, "PROBE_SECONDS", 0.3)
@@ -113,7 +114,7 @@ async def test_a_clock_that_is_wrong_is_recognised(database: Database) -> None:
         assert (told, 3600 - SOON < float(seconds) <= 3600) == ("s from PostgreSQL's", True)
 
 
-async def test_a_provider_that_does_not_answer_is_a_problem(conninfo: str) -> None:
+async def test_a_provider_that_does_not_answer_is_a_problem(conninfo: str, patient: None) -> None:
     finding = await found(conninfo, "provider llm", LLM_BASE_URL=NOBODY)
 
     assert (finding.status, finding.detail) == ("problem", f"{NOBODY}/v1: connection refused")
@@ -128,7 +129,7 @@ async def test_a_provider_without_the_model_is_a_warning(conninfo: str, patient:
     assert "LLM_MODEL" in (finding.advice or "")
 
 
-async def test_a_sidecar_that_does_not_answer_is_a_warning(conninfo: str) -> None:
+async def test_a_sidecar_that_does_not_answer_is_a_warning(conninfo: str, patient: None) -> None:
     finding = await found(conninfo, "sidecar", INFRA_STATUS_URL=NOBODY)
 
     assert (finding.status, finding.detail) == ("warning", "connection refused")
