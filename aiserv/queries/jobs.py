@@ -95,10 +95,7 @@ class JobQueries(Queries):
         """
         rows = await self._rows(
             """
-            select
-                each.code, each.message, (each.created).id::text,
-                case when each.code is null then aiserv.job_json(each.created)::text end,
-                case when each.code is null then aiserv.job_version(each.created) end, each.is_new
+            select each.code, each.message, each.id::text, each.job::text, each.version, each.is_new
             from aiserv.create_each(jobs => %(jobs)s::json, patience => %(patience)s, plain => %(plain)s) as each
             """,
             {"jobs": f"[{','.join(jobs)}]", "patience": patience, "plain": plain},

@@ -1,10 +1,11 @@
 create or replace function aiserv._create_all(
-    jobs     json,
-    patience interval default null,
-    has_keys boolean  default null,
-    plain    boolean  default false
+    jobs        json,
+    patience    interval default null,
+    has_keys    boolean  default null,
+    plain       boolean  default false,
+    out created aiserv.jobs[],
+    out is_new  boolean[]
 )
-returns table (created aiserv.jobs, is_new boolean)
 language plpgsql
 set search_path = pg_temp
 as $$
@@ -12,7 +13,6 @@ declare
     moment   timestamptz;
     reserved record;
     stored   record;
-    shown    bigint;
 begin
     loop
         moment := clock_timestamp();
@@ -21,19 +21,19 @@ begin
             _create_all.jobs, null, null, moment, reserved.new_ids, reserved.new_ids is null, _create_all.plain
         );
         if reserved.job_ids is null then
-            return query select made, true from unnest(stored.created) as made;
+            created := stored.created;
             return;
         end if;
 
-        return query
-        select job::aiserv.jobs, reserved.new_ids[wanted.place] is not null
+        select
+            array_agg(job::aiserv.jobs order by wanted.place),
+            array_agg(reserved.new_ids[wanted.place] is not null order by wanted.place)
+        into created, is_new
         from unnest(reserved.job_ids) with ordinality as wanted(id, place)
-        join aiserv.jobs as job on job.id = wanted.id
-        order by wanted.place;
-        get diagnostics shown = row_count;
-        exit when shown = cardinality(reserved.job_ids);
+        join aiserv.jobs as job on job.id = wanted.id;
+        exit when cardinality(created) = cardinality(reserved.job_ids);
         -- The job of a key that was known a moment ago has been deleted since: now the key is free.
-        if shown > 0 then
+        if created is not null then
             raise exception using errcode = '55P03', message = 'the job of an idempotency key has just been deleted';
         end if;
     end loop;
@@ -41,6 +41,6 @@ end;
 $$;
 
 comment on function aiserv._create_all is
-'Store items, all or none, and return in input order the job of each, and whether it is new. Waits no longer than patience for a
-transaction that holds a key. has_keys as in _reserve_jobs, plain as in _sent_jobs. Raises what _reserve_jobs and _store_jobs
-raise, and 55P03.';
+'Store items, all or none, and return in input order the job of each, and whether it is new: null if all are. Waits no longer than
+patience for a transaction that holds a key. has_keys as in _reserve_jobs, plain as in _sent_jobs. Raises what _reserve_jobs and
+_store_jobs raise, and 55P03.';

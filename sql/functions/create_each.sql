@@ -3,7 +3,7 @@ create or replace function aiserv.create_each(
     patience interval default '100 ms',
     plain    boolean  default false
 )
-returns table (created aiserv.jobs, is_new boolean, code text, message text, detail text, hint text)
+returns table (id uuid, job json, version text, is_new boolean, code text, message text, detail text, hint text)
 language plpgsql
 security definer
 set search_path = pg_temp
@@ -16,16 +16,26 @@ as $$
 declare
     -- What owners have been told for whose jobs there is no room.
     full_up jsonb := jsonb_build_object();
+    made    record;
+    created aiserv.jobs;
     item    record;
-    alone   record;
 begin
     if json_typeof(create_each.jobs) is distinct from 'array' then
         raise exception using errcode = 'JV400', message = 'jobs: must be an array';
     end if;
     begin
-        return query
-        select made.created, made.is_new, null, null, null, null
-        from aiserv._create_all(create_each.jobs, create_each.patience, plain => create_each.plain) as made;
+        made := aiserv._create_all(create_each.jobs, create_each.patience, plain => create_each.plain);
+        if made.is_new is null then
+            return query
+            select new.id, aiserv.job_json(new), aiserv.job_version(new), true, null, null, null, null
+            from unnest(made.created) as new;
+        else
+            return query
+            select known.id, aiserv.job_json(known), aiserv.job_version(known), made.is_new[place.number], null, null, null, null
+            from generate_subscripts(made.created, 1) as place(number)
+            cross join lateral unnest(made.created[place.number:place.number]) as known
+            order by place.number;
+        end if;
         return;
     exception
         when sqlstate 'JV400' or sqlstate 'JK422' or sqlstate 'JQ429' or data_exception or not_null_violation
@@ -41,7 +51,9 @@ begin
         from json_array_elements(create_each.jobs) with ordinality as part(value, place)
         order by part.place
     loop
-        created := null;
+        id := null;
+        job := null;
+        version := null;
         is_new := null;
         code := null;
         message := null;
@@ -53,9 +65,12 @@ begin
                 raise exception using
                     errcode = 'JQ429', message = full_up ->> item.owner, hint = 'Come again when some of them are claimed.';
             end if;
-            select made.* into alone from aiserv._create_all(item.jobs, interval '1 ms') as made;
-            created := alone.created;
-            is_new := alone.is_new;
+            made := aiserv._create_all(item.jobs, interval '1 ms');
+            created := made.created[1];
+            id := created.id;
+            job := aiserv.job_json(created);
+            version := aiserv.job_version(created);
+            is_new := coalesce(made.is_new[1], true);
         exception
             when sqlstate 'JK422' or sqlstate 'JQ429' then
                 get stacked diagnostics
@@ -81,8 +96,8 @@ end;
 $$;
 
 comment on function aiserv.create_each is
-'Store many jobs in one transaction, each for itself, and return in input order what became of each: the job as create_job
-returns it and whether it is new, or the code (JV400, JK422, JQ429), message, detail and hint of its refusal. jobs is a JSON array
+'Store many jobs in one transaction, each for itself, and return in input order what became of each: the job as job_json
+shows it, its version and whether it is new, or the code (JV400, JK422, JQ429), message, detail and hint of its refusal. jobs is a JSON array
 of objects with the parameters of create_job. An item is refused with 55P03 when another transaction holds its idempotency key
 for longer than patience: create it alone, or with more of it. plain as in create_batch.
 Raises JV400 (jobs is no array).';

@@ -25,6 +25,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     item      aiserv._new_job;
+    made      record;
     complaint text;
 begin
     item := (
@@ -38,13 +39,11 @@ begin
             or json_typeof(item.metadata) <> 'object' then
             raise data_exception;
         end if;
-        return (
-            select made.created
-            from aiserv._create_all(
-                json_build_array(item), has_keys => item.idempotency_key is not null,
-                plain => json_typeof(item.input) not in ('string', 'null')
-            ) as made
+        made := aiserv._create_all(
+            json_build_array(item), has_keys => item.idempotency_key is not null,
+            plain => json_typeof(item.input) not in ('string', 'null')
         );
+        return made.created[1];
     exception
         when data_exception or not_null_violation then
             complaint := aiserv._complaint(item);

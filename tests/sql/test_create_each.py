@@ -12,7 +12,6 @@ from tests.sql.calls import (
     call,
     create,
     create_many,
-    get,
     in_background,
     refusal,
     wait_until_blocked,
@@ -25,7 +24,7 @@ def create_each(db: Db, *jobs: Any, patience: str = "100 ms") -> list[DictRow]: 
     given = [{**JOB, **job} if isinstance(job, dict) else job for job in jobs]
     return db.execute(
         """
-        select (each.created).id, (each.created).status, each.is_new, each.code, each.message, each.detail, each.hint
+        select each.id, each.is_new, each.code, each.message, each.detail, each.hint
         from aiserv.create_each(%s, %s) as each
         """,
         [json.dumps(given), patience],
@@ -36,19 +35,28 @@ def outcomes(rows: list[DictRow]) -> list[str]:
     return [row["code"] or ("new" if row["is_new"] else "known") for row in rows]
 
 
-def test_each_job_is_returned_as_create_job_returns_it(db: Db) -> None:
-    alone = create(db, input='{"b": 1.50}', metadata='{"m": 1}', priority=3)
+def test_each_job_is_returned_as_it_is_shown_later(db: Db) -> None:
+    known = create(db, idempotency_key="known", input='{"b": 1.50}', metadata='{"m": 1}', priority=3)
+    own = '"input": {"b": 1.50}, "metadata": {"m": 1}, "priority": 3'
+    items = [
+        f"{{{key} {own}, {json.dumps(JOB)[1:]}" for key in ("", '"delay": "1 hour",', '"idempotency_key": "known",')
+    ]
 
-    (row,) = db.execute(
-        "select (each.created).* from aiserv.create_each(%s) as each",
-        [f'[{{"input": {{"b": 1.50}}, "metadata": {{"m": 1}}, "priority": 3, {json.dumps(JOB)[1:]}]'],
-    ).fetchall()
+    for jobs, last in ((items[:1], None), (items[:2], None), (items, known["id"])):
+        rows = db.execute(
+            "select each.id, each.job::text as job, each.version from aiserv.create_each(%s) as each",
+            [f"[{','.join(jobs)}]"],
+        ).fetchall()
 
-    own = {"id", "created_at", "run_at", "updated_at"}
-    assert {name: value for name, value in row.items() if name not in own} == {
-        name: value for name, value in alone.items() if name not in own
-    }
-    assert row == get(db, row["id"])
+        assert len(rows) == len(jobs)
+        assert last in {None, rows[-1]["id"]}
+        for row in rows:
+            shown = (
+                "select aiserv.job_json(job)::text as job, aiserv.job_version(job) as version from aiserv.jobs as job"
+            )
+            assert db.execute(f"{shown} where job.id = %s", [row["id"]]).fetchall() == [
+                {"job": row["job"], "version": row["version"]}
+            ]
 
 
 def test_what_makes_no_sense_fails_alone_and_says_what_create_job_says(db: Db) -> None:

@@ -34,7 +34,13 @@ OF_THE_INSTALLATION = {"installed", "shape"}
 NO_TRANSITION = {"check_job_version", "check_queue_version", "new_id", "next_wake", "seconds_until", "touch_worker"}
 ORDERS = [(0, 1), (1, 0)]
 # Of those whose rows are not jobs.
-JOB_IN = {"create_each": "(create_each.created).*", "settle_each": "(settle_each.settled).status, settle_each.code"}
+JOB_IN = {
+    "create_each": """
+        create_each.job ->> 'owner_ref' as owner_ref, create_each.job ->> 'status' as status,
+        (create_each.job ->> 'attempt')::integer as attempt
+    """,
+    "settle_each": "(settle_each.settled).status, settle_each.code",
+}
 
 
 class Outcome(NamedTuple):
