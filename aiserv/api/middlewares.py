@@ -110,7 +110,8 @@ def _check_target(request: web.Request) -> None:
 
 def _compress(request: web.Request, response: web.StreamResponse) -> None:
     """Compress what is worth it, for clients that take gzip; its ETag says so, as the bytes differ."""
-    if (response.content_length or 0) >= LEAST_BYTES and "Content-Encoding" not in response.headers:
+    body = response.body if isinstance(response, web.Response) else None
+    if isinstance(body, bytes) and len(body) >= LEAST_BYTES and "Content-Encoding" not in response.headers:
         response.headers["Vary"] = "Accept-Encoding"
         if _takes_gzip(request):
             response.enable_compression(web.ContentCoding.gzip)

@@ -11,6 +11,7 @@ from aiserv.fields import MAX_WAIT
 from aiserv.models import Waited
 
 _ETAG: Final = re.compile(r'\s*(?P<weak>W/)?"(?P<version>[^"]*)"\s*')
+_NO_WAIT: Final = timedelta(0)
 # https://www.rfc-editor.org/rfc/rfc7240#section-4.3
 _WAIT: Final = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=$|,|;)', re.IGNORECASE | re.ASCII)
 
@@ -43,10 +44,10 @@ def _versions(header: str) -> list[tuple[str, bool]]:
 def patience(request: web.Request) -> tuple[timedelta, dict[str, str]]:
     """How long the answer may wait, and the header that says so if `Prefer` asked for it."""
     if not request.query_string and "Prefer" not in request.headers:
-        return timedelta(0), {}
+        return _NO_WAIT, {}
     wait = query(Waited, request).wait
     preferred = _WAIT.search(",".join(request.headers.getall("Prefer", [])))
     if wait is not None or preferred is None:
-        return wait or timedelta(0), {}
+        return wait or _NO_WAIT, {}
     seconds = min(int(preferred[1]), int(MAX_WAIT.total_seconds()))
     return timedelta(seconds=seconds), {"Preference-Applied": f"wait={seconds}"}

@@ -127,7 +127,8 @@ def validated(model: type[Model], value: object) -> Model:
     if not isinstance(value, dict):
         raise Problem("invalid_request", "the body must be an object")
     try:
-        return model.model_validate(value)
+        # As model_validate does, which spends a quarter of the time on options that nobody gives.
+        return model.__pydantic_validator__.validate_python(value)  # type: ignore[no-any-return]  # a Model
     except ValidationError as error:
         raise invalid(error_list(error.errors())) from None
 
