@@ -2,13 +2,15 @@
 
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final
 
 import anyio
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from aiserv.counted import Counter, Histogram
 
 STATUSES: Final = ("pending", "running", "completed", "failed", "cancelled")
 # From a NOTIFY round trip to an hour in the queue; from a cached answer to an hour of audio.
@@ -27,14 +29,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        transitions = Counter(
+        self._transitions = Counter(
             "aiserv_transitions",
             "Transitions of jobs that this process made.",
             ["transition", "task_type", "model_profile"],
             registry=self.registry,
         )
-        # Finding the counter of some labels takes longer than counting: each is found once.
-        self._transition_to = cache(transitions.labels)
         self._kinds: set[tuple[str, str]] = set()
         self._listener_connected = Gauge(
             "aiserv_listener_connected",
@@ -50,7 +50,7 @@ class Metrics:
         )
 
     def transition(self, transition: str, task_type: str, model_profile: str, count: int = 1) -> None:
-        self._transition_to(transition, *self._kind(task_type, model_profile)).inc(count)
+        self._transitions.add(count, (transition, *self._kind(task_type, model_profile)))
 
     def transitions(self, transition: str, kinds: Iterable[tuple[str, str]]) -> None:
         """Count one for each task type and model profile."""
@@ -81,14 +81,13 @@ class ServerMetrics(Metrics):
 
     def __init__(self) -> None:
         super().__init__()
-        requests = Histogram(
+        self._requests = Histogram(
             "aiserv_http_request_seconds",
             "Requests by route template.",
             ["route", "method", "status"],
-            buckets=REQUEST_BUCKETS,
+            bounds=REQUEST_BUCKETS,
             registry=self.registry,
         )
-        self._requests_to = cache(requests.labels)
         self._unfenced = Counter(
             "aiserv_unfenced_settlements",
             "Settlements without an attempt: a late one could hit the attempt of a successor.",
@@ -98,11 +97,11 @@ class ServerMetrics(Metrics):
         self.registry.register(self._jobs)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        self._requests_to(route, method, status).observe(seconds)
+        self._requests.observe(seconds, (route, method, status))
 
     def settlement(self, *, fenced: bool) -> None:
         if not fenced:
-            self._unfenced.inc()
+            self._unfenced.add()
 
     def jobs(self, stats: dict[str, Any], queues: list[dict[str, Any]]) -> None:
         """Show the numbers of `aiserv.stats` and the pauses of `aiserv.list_queues` from now on."""
@@ -118,29 +117,25 @@ class WorkerMetrics(Metrics):
         self._pickup = Histogram(
             "aiserv_pickup_seconds",
             "From the moment a job was due to its claim, both by PostgreSQL's clock.",
-            buckets=PICKUP_BUCKETS,
+            bounds=PICKUP_BUCKETS,
             registry=self.registry,
         )
-        attempts = Histogram(
+        self._attempts = Histogram(
             "aiserv_attempt_seconds",
             "Attempts of this worker.",
             ["task_type", "model_profile", "outcome"],
-            buckets=ATTEMPT_BUCKETS,
+            bounds=ATTEMPT_BUCKETS,
             registry=self.registry,
         )
-        self._attempts_with = cache(attempts.labels)
         self._provider_requests = Histogram(
             "aiserv_provider_request_seconds",
             "Calls of providers; outcome is ok or an error category.",
             ["provider", "outcome"],
-            buckets=ATTEMPT_BUCKETS,
+            bounds=ATTEMPT_BUCKETS,
             registry=self.registry,
         )
-        tokens = Counter(
+        self._tokens = Counter(
             "aiserv_tokens", "Tokens as providers reported them.", ["model_profile", "kind"], registry=self.registry
-        )
-        self._tokens_of = cache(
-            lambda model_profile: [(kind, tokens.labels(model_profile, kind)) for kind in ("prompt", "completion")]
         )
         self._slots = Gauge("aiserv_worker_slots", "How many jobs this worker does at once.", registry=self.registry)
         self._busy = Gauge("aiserv_worker_slots_busy", "How many jobs it does now.", registry=self.registry)
@@ -154,15 +149,14 @@ class WorkerMetrics(Metrics):
         self._pickup.observe(seconds)
 
     def attempt(self, task_type: str, model_profile: str, outcome: str, seconds: float) -> None:
-        self._attempts_with(task_type, model_profile, outcome).observe(seconds)
+        self._attempts.observe(seconds, (task_type, model_profile, outcome))
 
     def provider_request(self, provider: str, outcome: str, seconds: float) -> None:
-        self._provider_requests.labels(provider, outcome).observe(seconds)
+        self._provider_requests.observe(seconds, (provider, outcome))
 
     def tokens(self, model_profile: str, usage: dict[str, int] | None) -> None:
-        for kind, spent in self._tokens_of(model_profile):
-            if usage:
-                spent.inc(usage.get(f"{kind}_tokens", 0))
+        for kind in ("prompt", "completion"):
+            self._tokens.add((usage or {}).get(f"{kind}_tokens", 0), (model_profile, kind))
 
 
 class _JobGauges(Collector):
