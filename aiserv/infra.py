@@ -9,13 +9,12 @@ import aiohttp
 from pydantic import JsonValue
 
 from aiserv.fields import time_text
-from aiserv.http_get import OK, Unreachable, get, shown
+from aiserv.http_get import OK, UNAUTHORIZED, Unreachable, get, shown
 from aiserv.settings import InfrastructureSettings
 from aiserv.shared import Shared
 
 TIMEOUT_SECONDS: Final = 3.0
 SHARED_SECONDS: Final = 5.0
-UNAUTHORIZED: Final = (401, 403)
 MAX_TEXT: Final = 500
 
 # What is shown of each row; all else that a sidecar says is dropped.

@@ -13,7 +13,7 @@ from pydantic import JsonValue, SecretStr
 
 from aiserv.database import Database
 from aiserv.fields import time_text
-from aiserv.http_get import OK, Got, Unreachable, get, server_root, shown
+from aiserv.http_get import OK, SERVER_ERROR, UNAUTHORIZED, Got, Unreachable, get, server_root, shown
 from aiserv.settings import Settings
 from aiserv.shared import Shared
 from aiserv.stand_in import NAME as STAND_IN
@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 PROBE_SECONDS: Final = 3.0
 SHARED_SECONDS: Final = 5.0
-UNAUTHORIZED: Final = (401, 403)
-SERVER_ERROR: Final = 500
 MAX_NAMED: Final = 5
 MAX_NAME: Final = 200
 

@@ -4,14 +4,13 @@ from typing import Final
 
 import aiohttp
 
-from aiserv.http_get import OK, Got, server_root
+from aiserv.http_get import OK, SERVER_ERROR, Got, server_root
 from aiserv.sidecar.sampler import Row
 from aiserv.sidecar.servers import ask, samples
 
 # https://github.com/murtaza-nasir/whisperx-asr-service has all three; those without them are only up or not.
 PATHS: Final = ("/health", "/queue-metrics", "/metrics")
 IN_FLIGHT: Final = "whisperx_active_transcriptions"
-SERVER_ERROR: Final = 500
 
 
 class WhisperX:
