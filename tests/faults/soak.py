@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from statistics import median, median_low, quantiles
 from time import perf_counter
@@ -40,6 +41,11 @@ select sum(pg_stat_get_xact_blocks_fetched(relation.oid))::bigint as pages
 from pg_class as relation
 where relation.relnamespace = 'aiserv'::regnamespace and relation.relkind in ('r', 'i')
 """
+# How often those that a claim reads have all been vacuumed.
+VACUUMS = """
+select min(pg_stat_get_vacuum_count(claimed.name::regclass) + pg_stat_get_autovacuum_count(claimed.name::regclass))
+from unnest('{aiserv.ready,aiserv.lease,aiserv.job}'::text[]) as claimed(name)
+"""
 SIZES = """
 select relation.relname as name, pg_table_size(relation.oid) as rows, pg_indexes_size(relation.oid) as indexes,
     pg_stat_get_dead_tuples(relation.oid) as dead
@@ -50,20 +56,23 @@ where relation.relnamespace = 'aiserv'::regnamespace and relation.relkind = 'r'
 
 @dataclass
 class Tenth:
-    """What was measured while a tenth of the jobs came and went; sizes, of rows and indexes, are bytes at its end."""
+    """What was measured while a tenth of the jobs came and went; sizes, of rows and indexes, are bytes at its end.
+
+    `pages` has for each claim how many rounds ago the last vacuum was, and how many pages it has read.
+    """
 
     phase: str
     seconds: float = 0.0
     jobs: int = 0
     milliseconds: list[float] = field(default_factory=list)
-    pages: list[int] = field(default_factory=list)
+    pages: list[tuple[int, int]] = field(default_factory=list)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     dead: int = 0
 
     @property
-    def usual_pages(self) -> float:
-        """What the claim in the middle has read: of two the one that has read less."""
-        return median_low(self.pages)
+    def rounds(self) -> int:
+        """How many rounds there were at most between two vacuums."""
+        return max(rounds for rounds, _ in self.pages) + 1
 
     @property
     def usual_milliseconds(self) -> float:
@@ -85,14 +94,15 @@ class Tenth:
         sizes = [f"{self.sizes[name][0] / MIB:.1f} + {self.sizes[name][1] / MIB:.1f}" for name in MAIN_TABLES]
         others = f"{self.weight(*MAIN_TABLES) / MIB:.1f}"
         rate = f"{self.jobs / self.seconds:,.0f}"
-        cells = [str(number), self.phase, rate, *times, f"{self.usual_pages:,.0f}", *sizes, others, f"{self.dead:,}"]
+        cells = [str(number), self.phase, rate, *times, f"{usual_pages([self]):,}", *sizes, others, f"{self.dead:,}"]
         return f"| {' | '.join(cells)} |"
 
 
 class Soak:
     """Creates jobs of two owners in batches and works them off in claims of 500, with a backlog that stays the same.
 
-    One attempt in fifty fails at first, and is tried again. After each round it sweeps as a server does.
+    One attempt in fifty fails at first, and is tried again. After each round it sweeps as a server does. Until a vacuum
+    comes claims cost ever more: each tenth is from one vacuum to another, and the first of them from the first.
     """
 
     def __init__(self, db: Db, *, vacuums: bool, report: Path | None = None) -> None:
@@ -106,13 +116,13 @@ class Soak:
                 db.execute(f"alter table aiserv.{table} set (autovacuum_enabled = off)".encode())
         self.created = self.completed = 0
         self._create(BACKLOG)
+        self._work(Tenth("before the first vacuum"), ROUND)
 
     def tenth(self, phase: str, jobs: int) -> Tenth:
-        """Let so many jobs come and go."""
-        tenth = Tenth(phase, jobs=jobs)
+        """Let so many jobs come and go, or more until the next vacuum."""
+        tenth = Tenth(phase)
         began = perf_counter()
-        for _ in range(jobs // ROUND):
-            self._round(tenth)
+        self._work(tenth, jobs)
         tenth.seconds = perf_counter() - began
         self._weigh(tenth)
         self.tenths.append(tenth)
@@ -129,15 +139,23 @@ class Soak:
         self._db.execute(CREATE, [jobs])
         self.created += jobs
 
-    def _round(self, tenth: Tenth) -> None:
+    def _work(self, tenth: Tenth, jobs: int) -> None:
+        rounds, vacuums = 0, number(self._db, VACUUMS)
+        while tenth.jobs < jobs or rounds > 0:
+            self._round(tenth, rounds)
+            before, vacuums = vacuums, number(self._db, VACUUMS)
+            rounds = rounds + 1 if vacuums == before else 0
+
+    def _round(self, tenth: Tenth, rounds: int) -> None:
         self._create(ROUND)
+        tenth.jobs += ROUND
         while self.completed < self.created - BACKLOG:
             with self._db.transaction():
                 before = number(self._db, PAGES)
                 began = perf_counter()
                 jobs = self._db.execute(CLAIM, [PIECE]).fetchall()
                 tenth.milliseconds.append((perf_counter() - began) * 1000)
-                tenth.pages.append(number(self._db, PAGES) - before)
+                tenth.pages.append((rounds, number(self._db, PAGES) - before))
             self._settle(jobs)
         # As a server: come again at once while there is more to prune.
         while number(self._db, "select (aiserv.sweep(interval '10 milliseconds') <= clock_timestamp())::int as more"):
@@ -168,6 +186,11 @@ class Soak:
         tenth.dead = sum(row["dead"] for row in rows)
 
 
+def usual_pages(tenths: Sequence[Tenth], most_rounds: float = inf) -> int:
+    """What the claim in the middle has read, of two the one that has read less; of those so soon after a vacuum."""
+    return median_low([pages for tenth in tenths for rounds, pages in tenth.pages if rounds < most_rounds])
+
+
 def number(db: Db, query: str) -> int:
     (row,) = db.execute(query.encode()).fetchall()
     (value,) = row.values()
@@ -192,7 +215,7 @@ def report(tenths: Sequence[Tenth]) -> Iterator[str]:
         ratios = {
             "p50": last.usual_milliseconds / first.usual_milliseconds,
             "p99": last.slow_milliseconds / first.slow_milliseconds,
-            "pages": last.usual_pages / first.usual_pages,
+            "pages": usual_pages([last]) / usual_pages([first]),
             "size": last.weight() / first.weight(),
         }
         said = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
