@@ -62,6 +62,7 @@ insert into aiserv.installed (file) values
 \ir functions/_failure_answer.sql
 \ir functions/_fingerprint.sql
 \ir functions/_finished_since.sql
+\ir functions/_first_due.sql
 \ir functions/_fold.sql
 \ir functions/_groups.sql
 \ir functions/_hold.sql

@@ -17,7 +17,8 @@ declare
     key           bigint;
     capacity      bigint;
     moment        timestamptz := clock_timestamp();
-    due           boolean;
+    due_at        timestamptz;
+    is_due        boolean;
     limited       boolean;
     troubled      boolean;
     services      aiserv._service[];
@@ -45,22 +46,17 @@ begin
     -- Nearly always nothing of it is so, and this is all that it costs. A queue without settings pays nothing for those that others
     -- have. The rows, too, are those of what was asked for.
     select
-        exists (
-            select
-            from unnest(asked.profiles, asked.kinds) as queue(model_profile, task_type)
-            join aiserv.scheduled as scheduled
-                on scheduled.model_profile = queue.model_profile
-                and scheduled.task_type = queue.task_type
-                and scheduled.run_at <= moment
-        ),
+        due.run_at,
         exists (
             select
             from aiserv.queue_setting as setting
             where coalesce(cardinality(_claim.model_profiles), 0) = 0 or setting.model_profile = any(_claim.model_profiles)
         ),
         exists (select from aiserv.provider)
-    into due, limited, troubled;
-    if due then
+    into due_at, limited, troubled
+    from aiserv._first_due(asked.profiles, asked.kinds) as due;
+    is_due := due_at <= moment;
+    if is_due then
         perform aiserv._promote(asked.profiles, asked.kinds);
     end if;
     if limited then
@@ -129,7 +125,12 @@ begin
     if not _claim.recover then
         return;
     end if;
-    _claim.wake_at := aiserv._next_wake(asked.profiles, asked.kinds);
+    if is_due or limited or troubled then
+        _claim.wake_at := aiserv._next_wake(asked.profiles, asked.kinds);
+    else
+        -- Without these there is nothing else; and what was scheduled since the look at the beginning announces itself.
+        _claim.wake_at := least(due_at, (select min(lease.lease_expires_at) from aiserv.lease as lease));
+    end if;
     -- Only a claim that came back short looks for jobs of the dead: no one waits longer than the lease.
     if _claim.wake_at is null or _claim.wake_at > clock_timestamp() then
         return;

@@ -15,23 +15,14 @@ begin
     select
         least(
             -- A job of theirs becomes due.
-            (
-                select min(first.run_at)
-                from unnest(_next_wake.model_profiles, _next_wake.task_types) as queue(model_profile, task_type)
-                cross join lateral (
-                    select scheduled.run_at
-                    from aiserv.scheduled as scheduled
-                    where scheduled.model_profile = queue.model_profile and scheduled.task_type = queue.task_type
-                    order by scheduled.run_at
-                    limit 1
-                ) as first
-            ),
+            due.run_at,
             -- A lease runs out, of whatever queue: any claim that comes back short recovers it.
             (select min(lease.lease_expires_at) from aiserv.lease as lease)
         ),
         exists (select from aiserv.queue_setting),
         exists (select from aiserv.provider)
-    into soonest, limited, troubled;
+    into soonest, limited, troubled
+    from aiserv._first_due(_next_wake.model_profiles, _next_wake.task_types) as due;
     if limited then
         -- A pause ends, or a rate allows the next job. Balances are as the last claim left them: what they allowed since
         -- then is no reason to come, or nobody would ever sleep beside a queue that nobody claims from.

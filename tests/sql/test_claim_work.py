@@ -58,6 +58,17 @@ def test_without_a_job_one_row_says_when_to_come(db: Db) -> None:
     assert 3000 < row["due_in"] <= 3600
 
 
+def test_who_came_back_short_is_told_when_the_first_lease_ends(db: Db) -> None:
+    create_many(db, [{}] * 2)
+    create(db, delay="1 hour")
+    claim(db, lease="1 hour")
+
+    (row,) = call(db, "claim_work", **WORKER)
+
+    assert row["id"] is not None
+    assert 0 < row["due_in"] <= 60
+
+
 def test_it_takes_the_jobs_of_the_dead(db: Db) -> None:
     create(db)
     (lost,) = claim(db, worker_id="dead")
