@@ -183,7 +183,6 @@ insert into aiserv.installed (file) values
 \ir triggers/guard_place.sql
 \ir triggers/notify_cancelled.sql
 \ir triggers/notify_finished.sql
-\ir triggers/notify_lease.sql
 \ir triggers/notify_provider.sql
 \ir triggers/notify_queue.sql
 \ir triggers/notify_ready.sql

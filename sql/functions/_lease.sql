@@ -51,6 +51,12 @@ begin
         offset 0
     ) as found;
     perform set_config('aiserv.moving', '', true);
+    -- Those that could run out between two regular looks, which come every 30 seconds. Not in a trigger: all leases are made here,
+    -- and by then the table of new rows has cost more than all this.
+    if claimer.lease < interval '45 seconds' then
+        perform pg_notify('aiserv_scheduled', short.model_profile)
+        from (select distinct job.model_profile from unnest(leased) as job) as short;
+    end if;
     return leased;
 end;
 $$;

@@ -69,9 +69,9 @@ MUTANTS = [
     ),
     Mutant(
         "a short lease is announced to nobody",
-        "sql/triggers/notify_lease.sql",
-        "where moved.lease < interval '45 seconds'",
-        "where false",
+        "sql/functions/_lease.sql",
+        "if claimer.lease < interval '45 seconds' then",
+        "if false then",
         "tests/sql/test_notifications.py::test_a_lease_that_could_run_out_between_two_looks_is_announced",
     ),
     Mutant(
