@@ -65,7 +65,6 @@ insert into aiserv.installed (file) values
 \ir functions/_first_due.sql
 \ir functions/_fold.sql
 \ir functions/_groups.sql
-\ir functions/_hold.sql
 \ir functions/_hold_in_turns.sql
 \ir functions/_hold_settings.sql
 \ir functions/_id_at.sql

@@ -14,13 +14,30 @@ language plpgsql
 set search_path = pg_temp
 as $$
 declare
+    lane aiserv._lane;
     held record;
     fit  integer;
 begin
     _take.pages := aiserv._ready_pages();
     if cardinality(_take.lanes) = 1 then
         -- The usual case: with one owner there are no turns.
-        held := aiserv._hold(_take.lanes[1], _take.level, _take.max_jobs);
+        lane := _take.lanes[1];
+        select
+            array_agg(spot.ctid) as places, array_agg(spot.input_bytes) as sizes, sum(spot.input_bytes) as bytes,
+            count(*) < _take.max_jobs as is_last
+        into held
+        from (
+            select ready.ctid, ready.input_bytes
+            from aiserv.ready as ready
+            where ready.model_profile = lane.model_profile
+              and ready.task_type = lane.task_type
+              and ready.priority = _take.level
+              and ready.owner_service = lane.owner_service
+              and (ready.run_at, ready.job_id) > (lane.run_at, lane.job_id)
+            order by ready.run_at, ready.job_id
+            limit _take.max_jobs
+            for update skip locked
+        ) as spot;
     else
         held := aiserv._hold_in_turns(_take.lanes, _take.level, _take.max_jobs, _take.depth);
     end if;

@@ -63,9 +63,9 @@ MUTANTS = [
     ),
     Mutant(
         "claims wait for each other",
-        "sql/functions/_hold.sql",
-        "        limit _hold.max_jobs\n        for update skip locked",
-        "        limit _hold.max_jobs\n        for update",
+        "sql/functions/_take.sql",
+        "            limit _take.max_jobs\n            for update skip locked",
+        "            limit _take.max_jobs\n            for update",
         "tests/sql/test_races.py::test_two_claims_never_wait_for_each_other_nor_share_a_job",
     ),
     Mutant(
@@ -77,9 +77,9 @@ MUTANTS = [
     ),
     Mutant(
         "a claim locks nothing",
-        "sql/functions/_hold.sql",
-        "        limit _hold.max_jobs\n        for update skip locked",
-        "        limit _hold.max_jobs",
+        "sql/functions/_take.sql",
+        "            limit _take.max_jobs\n            for update skip locked",
+        "            limit _take.max_jobs",
         "tests/sql/test_races.py::test_two_claims_never_wait_for_each_other_nor_share_a_job",
     ),
     Mutant(
