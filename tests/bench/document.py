@@ -50,15 +50,16 @@ be half.""",
 PostgreSQL prepares for each statement 120,000. In one group of sixteen it would be 262,000, but then Python and
 PostgreSQL take turns.""",
     6: """two do not get into each other's way: a job costs 82 µs of CPU with two (33 in Python, 22 for the claim, 27 to
-settle) and 77 with one. But one keeps 1.1 of the two cores busy already, as its work and that of PostgreSQL overlap, so
-that with both cores full and nothing else on them the ratio would be 1.6.""",
+settle) and 77 with one. But at 18,573 jobs/s one keeps 1.43 of the two cores busy already, as its work and that of
+PostgreSQL overlap: with both cores full and nothing else on them the ratio would be 1.3, or 1.4 if the second cost
+nothing more.""",
     8: """with 100 owners who take turns, each claim looks into 100 lanes and notes 100 turns, which takes half as many
 instructions again as a claim from one owner; the counters get 100 rows for each group of results instead of one.""",
     10: """a claim of one job is a dozen small statements inside PostgreSQL and a flush, on two cores that the client,
 the worker and the settlements share.""",
     11: """a create and a claim are transactions of several statements each, and a bare NOTIFY is none: three bare
 inserts take PostgreSQL 390,000 instructions and `create_job` as a whole 1,130,000; to lease a job in one bare statement
-takes 380,000 and a claim of one job 1,400,000, none of whose statements takes more than a fifth.""",
+takes 380,000 and a claim of one job 1,270,000, none of whose statements takes more than a quarter.""",
 }
 
 
