@@ -45,8 +45,8 @@ def silent_network(conninfo: str) -> Iterator[Network]:
         _ip("netns", "add", name)
     except subprocess.CalledProcessError:
         pytest.skip("this needs the right to make network namespaces")
+    near = f"ai{os.getpid()}"
     try:
-        near = f"ai{os.getpid()}"
         _ip("link", "add", near, "type", "veth", "peer", "name", "far", "netns", name)
         _ip("address", "add", f"{here}/30", "dev", near)
         _ip("-n", name, "address", "add", f"{there}/30", "dev", "far")
@@ -60,6 +60,8 @@ def silent_network(conninfo: str) -> Iterator[Network]:
             finally:
                 relay.kill()
     finally:
+        # At once: with its namespace it would go some time later, and the next one has this name, too.
+        subprocess.run(["ip", "link", "delete", near], check=False, capture_output=True)
         _ip("netns", "delete", name)
 
 
