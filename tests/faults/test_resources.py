@@ -47,13 +47,13 @@ def lease_end(db: Db) -> datetime:
     "the pool is exhausted",
     "a lock holds all 10 connections of a server, and 500 callers come at once",
     "503 for the 10 that hold them within 6 s, for all others within 3 s (2 s of patience, and the turn of 500);"
-    " `/healthz`, `/readyz`, `/metrics` within 2 s; leases (12 s) renewed; files, tasks and busy connections as before",
+    " `/healthz`, `/readyz`, `/metrics` within 2 s; leases (24 s) renewed; files, tasks and busy connections as before",
 )
 async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
     conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
     async with echo_provider() as provider:
-        with service(conninfo, provider, WORKER_LEASE_TIMEOUT="12s") as running:
+        with service(conninfo, provider, WORKER_LEASE_TIMEOUT="24s") as running:
             server = await running.start_server()
             await running.start_worker()
             url = running.urls[0]
