@@ -128,7 +128,7 @@ async def test_an_outage_harms_no_job_and_is_probed_by_one_at_a_time(conninfo: s
                 await all_look(db, one, other)
                 assert (provider.in_progress, len(provider.requests)) == (1, 1)
                 may_answer.set()
-                await until(lambda: count(db, "completed") == JOBS)
+                await until(lambda: count(db, "completed") == JOBS, 4 * SOON)
 
     assert trouble(db) is None
     assert db.execute("select from aiserv.jobs where failures > 0 or status <> 'completed'").fetchall() == []
