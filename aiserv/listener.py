@@ -12,6 +12,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import anyio
+import anyio.lowlevel
 import psycopg
 from anyio.abc import TaskStatus
 from psycopg import sql
@@ -148,17 +149,24 @@ class Listener:
 
 async def _ping(connection: psycopg.AsyncConnection) -> None:
     """Have PostgreSQL answer a Sync, which is no statement. Raises psycopg.Error when it does not, or not soon."""
+    is_over = False
 
     async def give_up() -> None:
-        await anyio.sleep(PROBE_SECONDS)
-        hang_up(connection)
+        try:
+            await anyio.sleep(PROBE_SECONDS)
+        finally:
+            # When we are cancelled, too: psycopg leaves no pipeline half-way without complaints, some much later.
+            if not is_over:
+                hang_up(connection)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(give_up)
-        with suppress(psycopg.Error):
+        with anyio.CancelScope(shield=True), suppress(psycopg.Error):
             async with connection.pipeline():
                 pass
+        is_over = True
         tasks.cancel_scope.cancel()
+    await anyio.lowlevel.checkpoint_if_cancelled()
     if connection.closed:
         raise psycopg.OperationalError("PostgreSQL does not answer on the connection that listens")
 

@@ -8,8 +8,10 @@ from functools import partial
 from uuid import UUID
 
 import anyio
+import psycopg
 import pytest
 
+from aiserv import listener
 from aiserv.listener import Listener, notified_ids
 from tests.tcp_proxy import tcp_proxy
 from tests.waiting import SOON, until
@@ -156,6 +158,31 @@ async def test_a_quiet_connection_stays_and_misses_nothing_while_it_is_looked_af
         await until(lambda: len(it.heard) == 500)
         assert it.heard == [str(number) for number in range(500)]
         assert (it.connects, it.disconnects) == (1, 0)
+
+
+async def test_a_listener_that_ends_while_postgresql_owes_it_an_answer_says_nothing(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aiserv.listener.QUIET_SECONDS", 0.001)
+    asked = anyio.Event()
+
+    async def ask(connection: psycopg.AsyncConnection) -> None:
+        proxy.freeze()
+        asked.set()
+        await ping(connection)
+
+    ping = listener._ping
+    monkeypatch.setattr(listener, "_ping", ask)
+    async with tcp_proxy(conninfo) as proxy:
+        async with ear(proxy.conninfo) as it:
+            with anyio.fail_after(SOON):
+                await asked.wait()
+            await anyio.wait_all_tasks_blocked()
+        proxy.thaw()
+        await until(lambda: not proxy.streams)
+
+    assert caplog.messages == []
+    assert it.disconnects == 0
 
 
 def test_anything_may_stand_in_a_payload() -> None:
