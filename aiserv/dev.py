@@ -4,8 +4,10 @@ import json
 import secrets
 import shlex
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import aiohttp
 import anyio
@@ -22,6 +24,7 @@ from workers.process import work
 
 # A real model may take its time over its first job; then the rest is shown without it.
 FIRST_JOB_SECONDS: Final = 60
+RETRY_SECONDS: Final = 1.0
 FINISHED: Final = ("completed", "failed", "cancelled")
 
 
@@ -98,24 +101,34 @@ async def _first_job(settings: Settings, url: str, port: int, stop: anyio.Event)
     api = _address(settings.server.http_host, port)
     with anyio.move_on_after(FIRST_JOB_SECONDS) as patience:
         async with (
-            aiohttp.ClientSession(api, headers=headers, raise_for_status=True) as http,
+            aiohttp.ClientSession(api, headers=headers) as http,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(listener.run)
             tasks.start_soon(_cancel_when_stopped, stop, patience)
-            async with http.post("/api/v1/jobs", json=_new_job(settings)) as response:
-                job = await response.json()
+            new = {**_new_job(settings), "idempotency_key": str(uuid4())}
+            job = await _answer(http, "POST", "/api/v1/jobs", json=new)
             say("job", f"{job['id']} created over HTTP, {job['status']}")
             while job["status"] not in FINISHED:
                 woken = finished.next
-                async with http.get(f"/api/v1/jobs/{job['id']}") as response:
-                    job = await response.json()
+                job = await _answer(http, "GET", f"/api/v1/jobs/{job['id']}")
                 if job["status"] not in FINISHED:
                     await woken.wait()
             tasks.cancel_scope.cancel()
     if job and not stop.is_set():
         _show(job)
     return job
+
+
+async def _answer(http: aiohttp.ClientSession, method: str, path: str, **body: Any) -> dict[str, Any]:  # noqa: ANN401 - aiohttp's own
+    """What the server answers, asked again while it says that PostgreSQL is late: the machine may stand still."""
+    while True:
+        async with http.request(method, path, **body) as response:
+            if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                response.raise_for_status()
+                answer: dict[str, Any] = await response.json()
+                return answer
+        await anyio.sleep(RETRY_SECONDS)
 
 
 def _new_job(settings: Settings) -> dict[str, Any]:

@@ -10,7 +10,9 @@ import aiohttp
 import psycopg
 import pytest
 
+from aiserv.dev import _answer
 from tests.processes import Process, aiserv
+from tests.providers import body, fake_provider, refuses
 
 UP = "Ctrl-C stops everything."
 
@@ -67,6 +69,17 @@ async def test_with_a_file_of_tokens_it_makes_one_of_its_own_and_says_it(scratch
     assert statuses == [200, 401]
     assert "completed at attempt 1" in process.text
     assert '-H "Authorization: Bearer $AI_SERVICE_TOKEN"' in process.text
+
+
+async def test_the_first_job_is_asked_for_again_while_postgresql_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiserv.dev.RETRY_SECONDS", 0.01)
+    async with fake_provider() as server, aiohttp.ClientSession(server.url) as http:
+        server.answers(refuses(503, "later"), refuses(503, "later"), body('{"id": "1"}', status=201))
+
+        job = await _answer(http, "POST", "/api/v1/jobs", json={"idempotency_key": "k"})
+
+    assert job == {"id": "1"}
+    assert [asked.json for asked in server.requests] == [{"idempotency_key": "k"}] * 3
 
 
 @pytest.mark.slow
