@@ -150,7 +150,7 @@ MUTANTS = [
     Mutant(
         "a cancel on the way to the worker is not heard",
         "workers/worker.py",
-        "if jobs and self._cancel_heard:",
+        "if self._cancel_heard:",
         "if False:",
         "tests/workers/test_lost_runs.py::test_a_cancel_while_the_job_is_on_its_way_to_the_worker_stops_it",
     ),
