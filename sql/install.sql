@@ -113,6 +113,7 @@ insert into aiserv.installed (file) values
 \ir functions/_stats_errors.sql
 \ir functions/_store_jobs.sql
 \ir functions/_take.sql
+\ir functions/_unplace.sql
 \ir functions/_unprobed.sql
 \ir functions/batch_with_key.sql
 \ir functions/cancel_job.sql

@@ -13,52 +13,14 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    waiting uuid[];
+    waiting uuid[] := array[]::uuid[];
     running aiserv.lease[];
     gone    uuid[];
     moment  timestamptz;
 begin
-    with asked as materialized (
-        -- One by one, in order of id: planned while there were few, a join might read all that wait for each job.
-        select job.*
-        from (select distinct named.id from unnest(_cancel.job_ids) as named(id) order by named.id) as named
-        cross join lateral (
-            select known.id, known.model_profile, known.task_type, known.priority, known.owner_service, known.run_at
-            from aiserv.job as known
-            where known.id = named.id
-            limit 1
-        ) as job
-        where 'pending' = any(_cancel.statuses)
-    ),
-    due as materialized (
-        select (
-            select ready.ctid
-            from aiserv.ready as ready
-            where ready.model_profile = asked.model_profile and ready.task_type = asked.task_type
-              and ready.priority = asked.priority and ready.owner_service = asked.owner_service
-              and ready.run_at = asked.run_at and ready.job_id = asked.id
-            for update
-        ) as place
-        from asked
-    ),
-    later as materialized (
-        select (
-            select scheduled.ctid
-            from aiserv.scheduled as scheduled
-            where scheduled.model_profile = asked.model_profile and scheduled.task_type = asked.task_type
-              and scheduled.run_at = asked.run_at and scheduled.job_id = asked.id
-            for update
-        ) as place
-        from asked
-    ),
-    left_ready as (
-        delete from aiserv.ready as ready using due where ready.ctid = due.place returning ready.job_id
-    ),
-    left_scheduled as (
-        delete from aiserv.scheduled as scheduled using later where scheduled.ctid = later.place returning scheduled.job_id
-    )
-    select coalesce(array_agg(taken.job_id), '{}') into waiting
-    from (select left_ready.job_id from left_ready union all select left_scheduled.job_id from left_scheduled) as taken;
+    if 'pending' = any(_cancel.statuses) then
+        waiting := aiserv._unplace(_cancel.job_ids);
+    end if;
 
     with held as materialized (
         select lease.job_id
