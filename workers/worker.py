@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -21,6 +21,7 @@ from aiserv.queries.work import Claimer
 from aiserv.wake import LOOK_SECONDS, Pause, TokenBucket, Wake
 from workers.attempt import Attempt, End, Stop
 from workers.executors import Executor
+from workers.followers import Followers
 from workers.lease import LeaseKeeper
 from workers.record import Record
 from workers.runner import Runner
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 LONGEST_LEASE: Final = timedelta(seconds=60)
 # PostgreSQL in trouble is not asked more often than this, whatever the poll interval.
 ERROR_SECONDS: Final = 1.0
-STRETCH_SECONDS: Final = 0.005
 # PostgreSQL writes down that we live every ten seconds at most: who says it a little earlier has said it for nothing.
 KNOWN_SECONDS: Final = 11.0
 
@@ -90,12 +90,6 @@ class Worker:
         self._more = True
         # While a claim is under way, its jobs are not among our attempts yet.
         self._cancel_heard = False
-        # Claimed, and not begun; executing or still to be begun. What is being settled needs no slot.
-        self._waiting: deque[Attempt] = deque()
-        self._busy = 0
-        self._follower_called = False
-        # What the one follower waits for that has nothing to do, if there is one.
-        self._idle: anyio.Event | None = None
         self._runner = Runner(
             self.execute,
             self.database,
@@ -112,7 +106,8 @@ class Worker:
             lost=self._lose,
             renewed=self._renewed,
         )
-        self.metrics.slots(self.slots, lambda: self._busy)
+        self._followers = Followers(partial(self._runner.run, ended=self._ended), self._look_for_more)
+        self.metrics.slots(self.slots, lambda: self._followers.busy)
 
     def listen(self, conninfo: str) -> Listener:
         """The listener of this worker: `run` it beside the worker."""
@@ -137,8 +132,8 @@ class Worker:
             tasks.start_soon(self._lease_keeper.run)
             task_status.started()
             with self._abandoned:
-                async with anyio.create_task_group() as followers:
-                    await self._claim_until_draining(followers)
+                async with anyio.create_task_group() as attempts:
+                    await self._claim_until_draining(attempts)
                 while self.attempts:
                     # Executed, but not stored yet.
                     await self._wake.next.wait()
@@ -148,7 +143,7 @@ class Worker:
         """Claim no more."""
         self.draining = True
         self._wake()
-        self._wake_follower()
+        self._followers.end()
 
     def release_all(self) -> None:
         """Stop what still runs and give the jobs back."""
@@ -159,23 +154,23 @@ class Worker:
         """End at once, whatever is still to be settled."""
         self._abandoned.cancel()
 
-    async def _claim_until_draining(self, followers: TaskGroup) -> None:
+    async def _claim_until_draining(self, tasks: TaskGroup) -> None:
         while not self.draining:
             # Before the claim, not after it: a job created in between must not be missed.
             woken = self._wake.next
-            pause = await self._claim_for_free_slots(followers)
+            pause = await self._claim_for_free_slots(tasks)
             with anyio.move_on_after(pause):
                 await woken.wait()
             await self._looks()
 
-    async def _claim_for_free_slots(self, followers: TaskGroup) -> float:
+    async def _claim_for_free_slots(self, tasks: TaskGroup) -> float:
         """Claim and start what came; returns how long to sleep if nobody wakes us."""
         now = time.monotonic()
         # Settlements that PostgreSQL does not take must not pile up, either.
-        free = max(min(self.slots - self._busy, 2 * self.slots - len(self.attempts)), 0)
+        free = max(min(self.slots - self._followers.busy, 2 * self.slots - len(self.attempts)), 0)
         # No slot, nothing to ask for. A claim for one costs nearly as much as one for hundreds: as long as jobs wait to
         # be begun here, a few slots wait to be many. But now and then PostgreSQL is told that we live.
-        wanted = self.slots // 2 if self._waiting else 1
+        wanted = self.slots // 2 if self._followers.waiting else 1
         rest = self._asked_at + LOOK_SECONDS - now
         if rest > 0 and free < max(wanted, 1):
             self._more = True
@@ -188,13 +183,13 @@ class Worker:
             logger.warning("claim failed, trying again: %s", self.record.database_error(error))
             return min(max(self.poll_interval, ERROR_SECONDS), LOOK_SECONDS)
         self._looks.looked(found=bool(jobs))
+        # One that came back short has seen all there was: what comes after it announces itself.
+        self._more = len(jobs) == free
         if jobs:
-            self._start(jobs, followers)
+            self._start(jobs, tasks)
             # They begin before this task counts them and prepares to wait.
             await cancel_shielded_checkpoint()
             self._count(jobs)
-        # One that came back short has seen all there was: what comes after it announces itself.
-        self._more = len(jobs) == free
         if self._more:
             return 0
         heard = self.listener is not None and self.listener.connected
@@ -210,20 +205,19 @@ class Worker:
         self.record.last_claim_at = datetime.now(UTC)
         return claimed
 
-    def _start(self, jobs: list[Job], followers: TaskGroup) -> None:
+    def _start(self, jobs: list[Job], tasks: TaskGroup) -> None:
         held = {job_id for job_id, _ in self.attempts}
         if again := {job.id for job in jobs if job.id in held}:
             for earlier in self.attempts.values():
                 # Retried while it ran here, and ours again: the run before this one is fenced out.
                 if earlier.job.id in again:
                     earlier.stop(Stop.LOST)
-        for job in jobs:
-            attempt = self.attempts[job.id, job.attempt] = Attempt(job)
+        attempts = [Attempt(job) for job in jobs]
+        for attempt in attempts:
+            self.attempts[attempt.key] = attempt
             if self.draining:
                 attempt.stop(Stop.SHUTDOWN)
-            self._waiting.append(attempt)
-            self._busy += 1
-        self._call_follower(followers)
+        self._followers.begin(attempts, tasks)
         if self._cancel_heard:
             self._lease_keeper.look()
 
@@ -231,53 +225,6 @@ class Worker:
         for job in jobs:
             self.metrics.pickup(job.waited_seconds)
         self.metrics.transitions("claim", ((job.task_type, job.model_profile) for job in jobs))
-
-    def _call_follower(self, followers: TaskGroup) -> None:
-        if self._waiting and not self._follower_called:
-            self._follower_called = True
-            if not self._wake_follower():
-                followers.start_soon(self._work, followers)
-
-    def _wake_follower(self) -> bool:
-        """Whether one was idle."""
-        if self._idle is None:
-            return False
-        self._idle.set()
-        self._idle = None
-        return True
-
-    async def _work(self, followers: TaskGroup) -> None:
-        """Run one attempt after another: the pattern Leader/Followers of Schmidt and others (2000).
-
-        While there are more, a follower stands ready, to lead as soon as this task waits for something: jobs that
-        wait for a provider have a task each, and a thousand tiny ones a few between them. One stays when there are no
-        more: to wake a task takes a quarter of what it takes to make one.
-        """
-        while True:
-            self._follower_called = False
-            await self._runner.run(self._stretch(followers), self._ended)
-            if self._idle or self.draining:
-                self._call_follower(followers)
-                return
-            self._idle = called = anyio.Event()
-            self._call_follower(followers)
-            await called.wait()
-
-    def _stretch(self, followers: TaskGroup) -> Iterator[Attempt]:
-        """Attempts to be run by one task, not for long: renewals and answers of PostgreSQL want their turn."""
-        until = time.monotonic() + STRETCH_SECONDS
-        while self._waiting and (now := time.monotonic()) < until:
-            attempt = self._waiting.popleft()
-            if not self._waiting:
-                # From here on a few free slots are enough to ask for.
-                self._look_for_more()
-            self._call_follower(followers)
-            attempt.started = now
-            try:
-                yield attempt
-            finally:
-                self._busy -= 1
-                self._look_for_more()
 
     def _look_for_more(self) -> None:
         if self._more or self.draining:

@@ -68,8 +68,8 @@ MUTANTS = [
     Mutant(
         "a worker takes its event after the look",
         "workers/worker.py",
-        "            woken = self._wake.next\n            pause = await self._claim_for_free_slots(followers)\n",
-        "            pause = await self._claim_for_free_slots(followers)\n            woken = self._wake.next\n",
+        "            woken = self._wake.next\n            pause = await self._claim_for_free_slots(tasks)\n",
+        "            pause = await self._claim_for_free_slots(tasks)\n            woken = self._wake.next\n",
         "tests/workers/test_worker.py::test_a_job_committed_between_looking_and_waiting_starts_at_once",
     ),
     Mutant(
@@ -153,6 +153,13 @@ MUTANTS = [
         "if self._cancel_heard:",
         "if False:",
         "tests/workers/test_lost_runs.py::test_a_cancel_while_the_job_is_on_its_way_to_the_worker_stops_it",
+    ),
+    Mutant(
+        "a task that waits for jobs keeps its worker from ending",
+        "workers/followers.py",
+        "        self._is_over = True\n        self._wake()\n",
+        "        self._is_over = True\n",
+        "tests/workers/test_followers.py::test_no_task_stays_when_nothing_comes_any_more",
     ),
     Mutant(
         "what was claimed while draining runs",

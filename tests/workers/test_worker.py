@@ -33,21 +33,6 @@ async def test_names_may_hold_what_arrays_are_written_with(conninfo: str, db: Db
         assert (await finished(db, job_id))["status"] == "completed"
 
 
-async def test_jobs_that_come_one_by_one_are_run_by_one_task(conninfo: str, db: Db) -> None:
-    ran: list[int] = []
-
-    async def note(job: Job) -> Outcome:
-        ran.append(anyio.get_current_task().id)
-        return await say_hello(job)
-
-    async with running(conninfo, note):
-        for _ in range(3):
-            await finished(db, create(db))
-
-    assert len(ran) == 3
-    assert len(set(ran)) == 1
-
-
 async def test_a_job_committed_between_looking_and_waiting_starts_at_once(conninfo: str, db: Db) -> None:
     created = [create(db)]
 
