@@ -51,8 +51,9 @@ begin
         from made
         where made.run_at <= _store_jobs.moment
     )
+    -- In the order of the items without a sort: one row after the other is read from the array, stored and returned.
     select
-        array_agg(made.id order by made.id), bool_or(made.run_at > _store_jobs.moment),
+        array_agg(made.id), bool_or(made.run_at > _store_jobs.moment),
         array_agg(
             row(
                 made.id, made.owner_service, made.owner_ref, made.task_type, made.model_profile, 'pending', made.priority,
@@ -60,7 +61,6 @@ begin
                 _store_jobs.batch_id, made.traceparent, made.run_at, null, made.timeout_seconds, _store_jobs.moment,
                 _store_jobs.moment, null, null
             )::aiserv.jobs
-            order by made.id
         ) filter (where _store_jobs.shows)
     into ids, is_later, created
     from made;
