@@ -50,17 +50,17 @@ class TcpProxy:
 
     async def handle(self, client: SocketStream) -> None:
         """Pass bytes until one side is done."""
-        try:
-            server = await self._connect()
-        except OSError:
-            # Nobody there: the client is told as a proxy does it.
-            await client.aclose()
-            return
-        async with client, server, anyio.create_task_group() as tasks:
-            self.streams.add(client)
-            tasks.start_soon(self._up, client, server, tasks.cancel_scope)
-            await self._down(server, client)
-            tasks.cancel_scope.cancel()
+        async with client:
+            try:
+                server = await self._connect()
+            except OSError:
+                # Nobody there: the client is told as a proxy does it.
+                return
+            async with server, anyio.create_task_group() as tasks:
+                self.streams.add(client)
+                tasks.start_soon(self._up, client, server, tasks.cancel_scope)
+                await self._down(server, client)
+                tasks.cancel_scope.cancel()
         self.streams.discard(client)
 
     async def _connect(self) -> ByteStream:
