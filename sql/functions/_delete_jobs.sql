@@ -6,32 +6,40 @@ as $$
 declare
     deleted integer;
 begin
+    -- `between`, where = is meant: see _complete.
     with old as materialized (
         select job.id, job.outcome
-        from aiserv.job as job
-        where job.id = any(_delete_jobs.job_ids) and job.outcome is not null
+        from unnest(_delete_jobs.job_ids) as given(id)
+        join aiserv.job as job on job.id between given.id and given.id
+        where job.outcome is not null
     ),
     -- A retry holds this row before it touches the job's; so does a delete, and leaves alone what is held.
     listed as materialized (
         select unsuccessful.job_id
         from old
-        join aiserv.unsuccessful as unsuccessful on unsuccessful.job_id = old.id
+        join aiserv.unsuccessful as unsuccessful on unsuccessful.job_id between old.id and old.id
+        where old.outcome <> 'completed'
         order by unsuccessful.job_id
         for update of unsuccessful skip locked
     ),
     unlisted as (
-        delete from aiserv.unsuccessful as unsuccessful using listed where unsuccessful.job_id = listed.job_id
+        delete from aiserv.unsuccessful as unsuccessful
+        using listed
+        where unsuccessful.job_id between listed.job_id and listed.job_id
     ),
     held as materialized (
         select job.id
         from old
-        join aiserv.job as job on job.id = old.id
+        join aiserv.job as job on job.id between old.id and old.id
         where old.outcome = 'completed' or old.id in (select listed.job_id from listed)
         order by job.id
         for update of job skip locked
     ),
     gone as (
-        delete from aiserv.job as job using held where job.id = held.id returning job.id, job.owner_service, job.idempotency_key
+        delete from aiserv.job as job
+        using held
+        where job.id between held.id and held.id
+        returning job.id, job.owner_service, job.idempotency_key
     ),
     forgotten as (
         delete from aiserv.idempotency as known

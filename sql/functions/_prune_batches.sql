@@ -26,7 +26,8 @@ begin
             using old
             where batch.id = old.id
               and not exists (
-                select from unnest(old.job_ids) as member(job_id) join aiserv.job as job on job.id = member.job_id
+                -- `between`, where = is meant: see _complete.
+                select from unnest(old.job_ids) as member(job_id) join aiserv.job as job on job.id between member.job_id and member.job_id
             )
             returning batch.id
         )

@@ -63,6 +63,21 @@ def test_a_thousand_cancelled_jobs_are_found_one_by_one_by_a_plan_made_when_ther
     assert 1_000 <= cancelling <= 7_000
 
 
+def test_old_jobs_are_pruned_one_by_one_by_a_plan_made_when_there_were_none(db: Db, connect: Connect) -> None:
+    elsewhere = connect()
+    keep_statistics(db)
+    for table in TABLES:
+        elsewhere.execute(f"vacuum analyze aiserv.{table}".encode())
+    call(db, "sweep", retention="1 microsecond")
+    create_many(elsewhere, [{}] * 4_000)
+    call(elsewhere, "cancel_jobs", match_all=True)
+
+    pruning = keys_read(db, lambda: call(db, "sweep", retention="1 microsecond"))
+
+    # Each is found twice and deleted; their batch is looked for as long as one of its jobs is there.
+    assert 1_000 <= pruning <= 12_000
+
+
 def test_jobs_that_come_back_are_found_one_by_one_though_no_row_lies_where_its_key_does(db: Db) -> None:
     keep_statistics(db)
     create_many(db, [{"owner_service": f"owner {number % 50}"} for number in range(4_000)])
