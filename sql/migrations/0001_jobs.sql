@@ -35,9 +35,13 @@ create table aiserv.job (
     result          json,
     usage           json,
     error_category  text,
-    error_message   text
-    -- No checks: PostgreSQL reads every one anew for each statement that writes. What was asked is checked by _sent_jobs, on
-    -- the only way in, and how it ends by the trigger _100_guard_finished, on updates, the only way out.
+    error_message   text,
+    -- What was asked is checked by _sent_jobs, on the only way in: PostgreSQL reads every check here anew for each statement
+    -- that writes, also those that end jobs.
+    constraint job_outcome_is_final check (outcome in ('completed', 'failed', 'cancelled')),
+    constraint job_finished_has_outcome check ((outcome is null) = (finished_at is null)),
+    constraint job_completed_has_result check (outcome is distinct from 'completed' or result is not null),
+    constraint job_failed_has_category check (outcome is distinct from 'failed' or error_category is not null)
 ) with (
     -- Room for the final version on the same page: with no index on what it changes, it is a HOT update.
     fillfactor = 50,

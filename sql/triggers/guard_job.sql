@@ -13,8 +13,7 @@ begin
     raise exception using
         errcode = 'JS409',
         message = format('job %s is %s', old.id, coalesce(old.outcome, 'not finished')),
-        detail = 'What was asked never changes, attempts only grow, and a finished job stays as it is; a failed one may be retried.',
-        hint = 'An end is completed with a result, failed with an error category, or cancelled, and has its time.';
+        detail = 'What was asked never changes, attempts only grow, and a finished job stays as it is; a failed one may be retried.';
 end;
 $$;
 
@@ -24,16 +23,7 @@ comment on function aiserv._guard_job is 'Refuse changes that no transition make
 create or replace trigger _100_guard_finished
 after update on aiserv.job
 for each row
-when (
-    new.attempt < old.attempt
-    or old.outcome is not null and not (old.outcome = 'failed' and new.outcome is null)
-    or (new.outcome is null) <> (new.finished_at is null)
-    or case new.outcome
-        when 'completed' then new.result is null
-        when 'failed' then new.error_category is null
-        else new.outcome <> 'cancelled'
-    end
-)
+when (new.attempt < old.attempt or old.outcome is not null and not (old.outcome = 'failed' and new.outcome is null))
 execute function aiserv._guard_job();
 
 create or replace trigger _110_guard_request

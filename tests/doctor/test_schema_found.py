@@ -114,7 +114,7 @@ async def test_a_role_without_rights_is_recognised(conninfo: str) -> None:
     [
         "drop index aiserv.job_by_queue",
         "drop trigger _100_guard_finished on aiserv.job",
-        "alter table aiserv.worker drop constraint worker_kind_is_known",
+        "alter table aiserv.job drop constraint job_finished_has_outcome",
         "alter table aiserv.idempotency drop constraint idempotency_pkey",
     ],
 )

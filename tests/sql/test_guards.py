@@ -51,34 +51,6 @@ def test_a_finished_job_stays_as_it_is(db: Db, change: str, state: str) -> None:
     assert refused(db, f"update aiserv.job set {change} where id = %(id)s", job_id) == "JS409"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "outcome = 'done', finished_at = now()",
-        "outcome = 'cancelled'",
-        "finished_at = now()",
-        "outcome = 'completed', finished_at = now()",
-        "outcome = 'failed', finished_at = now()",
-    ],
-)
-def test_an_end_is_whole(db: Db, change: str) -> None:
-    job_id = in_state(db, "pending")
-    end = "update aiserv.job set {} where id = %s"
-    # In no place: only what is wrong with its end keeps it from ending.
-    db.execute("begin")
-    db.execute("delete from aiserv.ready")
-    db.execute("savepoint before")
-
-    with pytest.raises(psycopg.Error) as error:
-        db.execute(end.format(change).encode(), [job_id])
-
-    assert error.value.sqlstate == "JS409"
-    assert "has its time" in (error.value.diag.message_hint or "")
-    db.execute("rollback to savepoint before")
-    db.execute(end.format("outcome = 'cancelled', finished_at = now()").encode(), [job_id])
-    db.execute("rollback")
-
-
 @pytest.mark.parametrize("state", ["completed", "cancelled"])
 def test_a_final_state_is_final(db: Db, state: str) -> None:
     job_id = in_state(db, state)

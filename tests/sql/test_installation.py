@@ -306,9 +306,9 @@ def test_a_provider_in_trouble_is_named(db: Db) -> None:
         ("create index mine on aiserv.job (owner_ref)", "warning", "index aiserv.mine is not of aiserv"),
         ("create table aiserv.mine ()", "warning", "table aiserv.mine is not of aiserv"),
         (
-            "alter table aiserv.worker drop constraint worker_kind_is_known",
+            "alter table aiserv.job drop constraint job_finished_has_outcome",
             "problem",
-            "constraint aiserv.worker.worker_kind_is_known is missing",
+            "constraint aiserv.job.job_finished_has_outcome is missing",
         ),
         ("drop trigger _120_guard_delete on aiserv.job", "problem", "trigger aiserv.job._120_guard_delete is missing"),
         (
