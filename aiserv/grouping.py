@@ -1,7 +1,6 @@
 """Group commit: what arrives while a statement is in flight travels together in the next one."""
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -18,8 +17,6 @@ Outcome = TypeVar("Outcome")
 PATIENCE_SECONDS: Final = 4
 # Of one group of requests: so many that the commit costs little, and so few that nobody waits long for neighbours.
 MAX_ITEMS: Final = 200
-# And of those that free lanes share among them: to send fewer apart costs PostgreSQL more than it saves.
-SHARED_ITEMS: Final = 8
 MAX_CHARACTERS: Final = 4 * 1024 * 1024
 
 
@@ -33,8 +30,7 @@ class _Member(NamedTuple, Generic[Item, Outcome]):
 class Grouping(Generic[Item, Outcome]):
     """Sends items in groups, `lanes` of them at a time: one commit and one notification for all that came meanwhile.
 
-    There is no timer: what finds a free lane leaves at once, and many that find several share them: in one they would
-    come back together, leave together, and never again use another. `send(items, alone)` returns an outcome for each
+    There is no timer: what finds a free lane leaves at once. `send(items, alone)` returns an outcome for each
     item, in order, or None for one that must travel alone, beside the groups, because it may take long: in one of
     `places_alone`, which several groupings may share, for each of them holds a connection. When it
     raises for a group, and `is_of_one` says that it may be the fault of one member and that nothing has happened, or
@@ -56,7 +52,6 @@ class Grouping(Generic[Item, Outcome]):
         self._size = size
         self._is_of_one = is_of_one
         self._lanes = lanes
-        self._free = lanes
         self._waiting: deque[_Member[Item, Outcome]] = deque()
         self._wake = Wake()
 
@@ -80,10 +75,7 @@ class Grouping(Generic[Item, Outcome]):
         while True:
             woken = self._wake.next
             if group := self._next_group():
-                self._free -= 1
-                left = await self._sent(group)
-                self._free += 1
-                for member in left:
+                for member in await self._sent(group):
                     tasks.start_soon(self._send_alone, member)
             else:
                 await woken.wait()
@@ -91,8 +83,7 @@ class Grouping(Generic[Item, Outcome]):
     def _next_group(self) -> list[_Member[Item, Outcome]]:
         group: list[_Member[Item, Outcome]] = []
         size = 0
-        most = min(max(math.ceil(len(self._waiting) / self._free), SHARED_ITEMS), MAX_ITEMS)
-        while self._waiting and len(group) < most:
+        while self._waiting and len(group) < MAX_ITEMS:
             if self._waiting[0].outcome.cancelled():
                 self._waiting.popleft()
                 continue

@@ -84,18 +84,7 @@ async def test_what_finds_a_free_lane_leaves_at_once_and_the_rest_goes_together(
     assert road.groups == [["first"], ["second"], ["third", "fourth"]]
 
 
-async def test_many_that_find_several_lanes_free_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "SHARED_ITEMS", 2)
-    road = Road()
-    async with grouped(road, lanes=2) as group, anyio.create_task_group() as callers:
-        for item in "abcde":
-            callers.start_soon(group, item)
-        await anyio.wait_all_tasks_blocked()
-        assert road.groups == [["a", "b", "c"], ["d", "e"]]
-        road.clear.set()
-
-
-async def test_few_that_find_several_lanes_free_go_together() -> None:
+async def test_what_comes_at_once_goes_together_whatever_lanes_are_free() -> None:
     road = Road()
     async with grouped(road, lanes=2) as group, anyio.create_task_group() as callers:
         for item in "abc":

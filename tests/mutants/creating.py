@@ -187,15 +187,8 @@ MUTANTS = [
     Mutant(
         "a group has no end",
         "aiserv/grouping.py",
-        "SHARED_ITEMS), MAX_ITEMS)",
-        "SHARED_ITEMS), len(self._waiting))",
+        "while self._waiting and len(group) < MAX_ITEMS:",
+        "while self._waiting:",
         "tests/test_grouping.py::test_a_group_is_bounded_in_number_and_in_characters",
-    ),
-    Mutant(
-        "the first free lane takes all",
-        "aiserv/grouping.py",
-        "math.ceil(len(self._waiting) / self._free)",
-        "len(self._waiting)",
-        "tests/test_grouping.py::test_many_that_find_several_lanes_free_share_them",
     ),
 ]
