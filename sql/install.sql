@@ -63,6 +63,7 @@ insert into aiserv.installed (file) values
 \ir functions/_fingerprint.sql
 \ir functions/_finished_since.sql
 \ir functions/_first_due.sql
+\ir functions/_first_expiry.sql
 \ir functions/_fold.sql
 \ir functions/_groups.sql
 \ir functions/_hold_in_turns.sql
@@ -71,6 +72,7 @@ insert into aiserv.installed (file) values
 \ir functions/_is_field.sql
 \ir functions/_is_served.sql
 \ir functions/_is_storable.sql
+\ir functions/_keep_cursor.sql
 \ir functions/_lanes.sql
 \ir functions/_lease.sql
 \ir functions/_level.sql
@@ -80,6 +82,7 @@ insert into aiserv.installed (file) values
 \ir functions/_move_cursor.sql
 \ir functions/_next_wake.sql
 \ir functions/_open_queues.sql
+\ir functions/_pages.sql
 \ir functions/_place.sql
 \ir functions/_places.sql
 \ir functions/_promote.sql
@@ -88,7 +91,6 @@ insert into aiserv.installed (file) values
 \ir functions/_prune_batches.sql
 \ir functions/_queues.sql
 \ir functions/_read_settlements.sql
-\ir functions/_ready_pages.sql
 \ir functions/_record_shape.sql
 \ir functions/_refuse_mismatch.sql
 \ir functions/_remember_turns.sql

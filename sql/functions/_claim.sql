@@ -30,7 +30,7 @@ declare
     claimed       integer := 0;
     again         record;
     bytes_left    bigint := 67108864::bigint;  -- 64 MiB
-    kept          jsonb := aiserv._cursor();
+    kept          jsonb := aiserv._cursor('aiserv.claim_cursor');
     pages         bigint := 0;
 begin
     asked := aiserv._queues(_claim.task_types, _claim.model_profiles, claimer.queues);
@@ -129,7 +129,7 @@ begin
         _claim.wake_at := aiserv._next_wake(asked.profiles, asked.kinds);
     else
         -- Without these there is nothing else; and what was scheduled since the look at the beginning announces itself.
-        _claim.wake_at := least(due_at, (select min(lease.lease_expires_at) from aiserv.lease as lease));
+        _claim.wake_at := least(due_at, aiserv._first_expiry());
     end if;
     -- Only a claim that came back short looks for jobs of the dead: no one waits longer than the lease.
     if _claim.wake_at is null or _claim.wake_at > clock_timestamp() then

@@ -1,11 +1,11 @@
-create or replace function aiserv._cursor()
+create or replace function aiserv._cursor(name text)
 returns jsonb
 language plpgsql
 stable
 set search_path = pg_temp
 as $$
 declare
-    setting text := nullif(current_setting('aiserv.cursor', true), '');
+    setting text := nullif(current_setting(_cursor.name, true), '');
     kept    jsonb;
 begin
     if setting is null then
@@ -25,4 +25,5 @@ end;
 $$;
 
 comment on function aiserv._cursor is
-'Where the claims of this session have come to in each lane, while it pays to begin there; null is the head, as nearly always.';
+'Where the looks of this session have come to, while it pays to begin there: those of claims in each lane, those for leases that run
+out, those for jobs to prune. Null is the head, as nearly always.';

@@ -7,9 +7,7 @@ language plpgsql
 set search_path = pg_temp
 as $$
 begin
-    perform set_config('aiserv.cursor', jsonb_build_object(
-        -- From time to time a look from the head finds what lies before: retried, released, or committed late.
-        'until', coalesce(_move_cursor.cursor -> 'until', to_jsonb(clock_timestamp() + interval '5 seconds')),
+    perform aiserv._keep_cursor('aiserv.claim_cursor', _move_cursor.cursor, jsonb_build_object(
         'lanes', coalesce(_move_cursor.cursor -> 'lanes', '{}') || (
             select jsonb_object_agg(lane.key, lane.place)
             from (
@@ -21,7 +19,7 @@ begin
                 group by job.model_profile, job.task_type, job.priority, job.owner_service
             ) as lane
         )
-    )::text, false);
+    ));
 end;
 $$;
 

@@ -17,7 +17,7 @@ begin
             -- A job of theirs becomes due.
             due.run_at,
             -- A lease runs out, of whatever queue: any claim that comes back short recovers it.
-            (select min(lease.lease_expires_at) from aiserv.lease as lease)
+            aiserv._first_expiry()
         ),
         exists (select from aiserv.queue_setting),
         exists (select from aiserv.provider)

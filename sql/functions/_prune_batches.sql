@@ -26,8 +26,10 @@ begin
             using old
             where batch.id = old.id
               and not exists (
-                -- `between`, where = is meant: see _complete.
-                select from unnest(old.job_ids) as member(job_id) join aiserv.job as job on job.id between member.job_id and member.job_id
+                select
+                from unnest(old.job_ids) as member(job_id)
+                -- One by one: in a join all jobs there are might be compared with each.
+                cross join lateral (select from aiserv.job as job where job.id = member.job_id limit 1) as left_over
             )
             returning batch.id
         )

@@ -34,32 +34,32 @@ begin
         return;
     end if;
 
-    -- A step of the recursion is one look into an index, however many jobs a queue holds.
+    -- A step of the recursion is one look into an index, however many jobs a queue holds. From the end, as in _level.
     with recursive waiting(model_profile, task_type) as (
-        (select ready.model_profile, ready.task_type from aiserv.ready as ready order by 1, 2 limit 1)
+        (select ready.model_profile, ready.task_type from aiserv.ready as ready order by 1 desc, 2 desc limit 1)
         union all
-        select next.*
+        select previous.*
         from waiting
         cross join lateral (
             select ready.model_profile, ready.task_type
             from aiserv.ready as ready
-            where (ready.model_profile, ready.task_type) > (waiting.model_profile, waiting.task_type)
-            order by 1, 2
+            where (ready.model_profile, ready.task_type) < (waiting.model_profile, waiting.task_type)
+            order by 1 desc, 2 desc
             limit 1
-        ) as next
+        ) as previous
     ),
     later(model_profile, task_type) as (
-        (select scheduled.model_profile, scheduled.task_type from aiserv.scheduled as scheduled order by 1, 2 limit 1)
+        (select scheduled.model_profile, scheduled.task_type from aiserv.scheduled as scheduled order by 1 desc, 2 desc limit 1)
         union all
-        select next.*
+        select previous.*
         from later
         cross join lateral (
             select scheduled.model_profile, scheduled.task_type
             from aiserv.scheduled as scheduled
-            where (scheduled.model_profile, scheduled.task_type) > (later.model_profile, later.task_type)
-            order by 1, 2
+            where (scheduled.model_profile, scheduled.task_type) < (later.model_profile, later.task_type)
+            order by 1 desc, 2 desc
             limit 1
-        ) as next
+        ) as previous
     )
     select array_agg(queue.model_profile), array_agg(queue.task_type) into _queues.profiles, _queues.kinds
     from (select * from waiting union select * from later) as queue

@@ -18,7 +18,7 @@ declare
     held record;
     fit  integer;
 begin
-    _take.pages := aiserv._ready_pages();
+    _take.pages := aiserv._pages('aiserv.ready', 'aiserv.ready_pkey');
     if cardinality(_take.lanes) = 1 then
         -- The usual case: with one owner there are no turns.
         lane := _take.lanes[1];
@@ -42,7 +42,7 @@ begin
         held := aiserv._hold_in_turns(_take.lanes, _take.level, _take.max_jobs, _take.depth);
     end if;
     -- The way to each lane takes a few, whoever holds what.
-    _take.pages := aiserv._ready_pages() - _take.pages - 4 * cardinality(_take.lanes);
+    _take.pages := aiserv._pages('aiserv.ready', 'aiserv.ready_pkey') - _take.pages - 4 * cardinality(_take.lanes);
     _take.is_last := held.is_last;
     if held.places is null then
         _take.bytes := 0;

@@ -14,7 +14,10 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     cutoff timestamptz := clock_timestamp() - prune_jobs.retention;
-    pruned integer := 0;
+    pruned integer     := 0;
+    kept   jsonb;
+    old    uuid[];
+    pages  bigint;
 begin
     if prune_jobs.retention < interval '0' or prune_jobs.max_jobs < 0 then
         raise exception using errcode = 'JV400', message = 'retention and max_jobs: must not be negative';
@@ -22,13 +25,23 @@ begin
 
     if prune_jobs.retention > interval '0' then
         -- Ids sort by time: what is old lies at the start of the key, and the live set is never walked.
-        pruned := aiserv._delete_jobs(array(
+        kept := aiserv._cursor('aiserv.prune_cursor');
+        pages := aiserv._pages('aiserv.job', 'aiserv.job_pkey');
+        old := array(
             select job.id
             from aiserv.job as job
-            where job.id < aiserv._lowest_id(cutoff) and job.finished_at < cutoff
+            where job.id > coalesce((kept ->> 'id')::uuid, aiserv._lowest_id('epoch'))
+              and job.id < aiserv._lowest_id(cutoff)
+              and job.finished_at < cutoff
             order by job.id
             limit prune_jobs.max_jobs
-        ));
+        );
+        pages := aiserv._pages('aiserv.job', 'aiserv.job_pkey') - pages;
+        -- A long transaction elsewhere keeps the rows of those deleted, and a look from the head walks over them.
+        if old <> '{}' and (kept is not null or pages > 8 * cardinality(old) + 100) then
+            perform aiserv._keep_cursor('aiserv.prune_cursor', kept, jsonb_build_object('id', old[cardinality(old)]));
+        end if;
+        pruned := aiserv._delete_jobs(old);
 
         if pruned > 0 then
             delete from aiserv.tally as tally

@@ -14,6 +14,9 @@ declare
     fatal  uuid[];
     moment timestamptz;
 begin
+    if aiserv._first_expiry() >= clock_timestamp() is not false then
+        return;
+    end if;
     -- Judged and deleted in one statement: a lease that is renewed or settled meanwhile is left alone.
     with expired as (
         select lease.job_id

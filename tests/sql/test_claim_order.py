@@ -171,8 +171,8 @@ def test_a_cursor_holds_for_no_longer_than_its_five_seconds(db: Db, remaining: s
 
     db.execute(
         """
-        select set_config('aiserv.cursor', jsonb_set(
-            current_setting('aiserv.cursor')::jsonb, '{until}', to_jsonb(clock_timestamp() + %s::interval)
+        select set_config('aiserv.claim_cursor', jsonb_set(
+            current_setting('aiserv.claim_cursor')::jsonb, '{until}', to_jsonb(clock_timestamp() + %s::interval)
         )::text, false)
         """,
         [remaining],
@@ -184,6 +184,6 @@ def test_a_cursor_holds_for_no_longer_than_its_five_seconds(db: Db, remaining: s
 @pytest.mark.parametrize("nonsense", ["x", "5", '{"until": "x"}'])
 def test_what_is_no_cursor_keeps_nobody_from_claiming(db: Db, nonsense: str) -> None:
     job = create(db)
-    db.execute("select set_config('aiserv.cursor', %s, false)", [nonsense])
+    db.execute("select set_config('aiserv.claim_cursor', %s, false)", [nonsense])
 
     assert claim(db)[0]["id"] == job["id"]
