@@ -54,7 +54,7 @@ begin
         error_message = left(_cancel.reason, 10000)
     from unnest(gone) as cancelled(job_id)
     left join unnest(running) as lease on lease.job_id = cancelled.job_id
-    where job.id between cancelled.job_id and cancelled.job_id;
+    where job.id = any(array[cancelled.job_id]);
     perform set_config('aiserv.moving', '', true);
 
     perform aiserv._remember_unsuccessful(gone);

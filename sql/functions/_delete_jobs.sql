@@ -6,11 +6,11 @@ as $$
 declare
     deleted integer;
 begin
-    -- `between`, where = is meant: see _complete.
+    -- `any` and `between`, where = is meant: see _complete.
     with old as materialized (
         select job.id, job.outcome
         from unnest(_delete_jobs.job_ids) as given(id)
-        join aiserv.job as job on job.id between given.id and given.id
+        join aiserv.job as job on job.id = any(array[given.id])
         where job.outcome is not null
     ),
     -- A retry holds this row before it touches the job's; so does a delete, and leaves alone what is held.
@@ -30,7 +30,7 @@ begin
     held as materialized (
         select job.id
         from old
-        join aiserv.job as job on job.id between old.id and old.id
+        join aiserv.job as job on job.id = any(array[old.id])
         where old.outcome = 'completed' or old.id in (select listed.job_id from listed)
         order by job.id
         for update of job skip locked
@@ -38,7 +38,7 @@ begin
     gone as (
         delete from aiserv.job as job
         using held
-        where job.id between held.id and held.id
+        where job.id = any(array[held.id])
         returning job.id, job.owner_service, job.idempotency_key
     ),
     forgotten as (

@@ -29,8 +29,8 @@ begin
             job.id, job.attempt + 1, claimer.worker_id, claimer.instance_id, claimer.claim_id, job.owner_service,
             job.task_type, job.model_profile, claimer.lease, moment + claimer.lease, moment, moment
         from taken
-        -- `between`: see _complete.
-        join aiserv.job as job on job.id between taken.job_id and taken.job_id
+        -- `any`: see _complete.
+        join aiserv.job as job on job.id = any(array[taken.job_id])
     )
     select array_agg(found.job order by found.number)
     into leased
@@ -47,7 +47,7 @@ begin
                 moment + claimer.lease, job.timeout_seconds, job.created_at, moment, moment, job.finished_at
             )::aiserv.jobs as job
         from taken
-        join aiserv.job as job on job.id between taken.job_id and taken.job_id
+        join aiserv.job as job on job.id = any(array[taken.job_id])
         offset 0
     ) as found;
     perform set_config('aiserv.moving', '', true);

@@ -68,7 +68,7 @@ begin
         error_message = null
     from unnest(retried) as again(job_id)
     left join unnest(superseded) as lease on lease.job_id = again.job_id
-    where job.id between again.job_id and again.job_id;
+    where job.id = any(array[again.job_id]);
 
     perform aiserv._place(retried);
     return retried;

@@ -52,7 +52,7 @@ begin
             error_category = 'lease_expired',
             error_message = format('%s leases in a row expired: the workers that ran it died or were cut off', job.lost_leases + 1)
         from unnest(lost) as lease
-        where job.id between lease.job_id and lease.job_id and job.lost_leases >= 2
+        where job.id = any(array[lease.job_id]) and job.lost_leases >= 2
         returning job.id, lease.attempt, lease.worker_id, lease.started_at, job.error_category, job.error_message
     ),
     history as (

@@ -22,7 +22,7 @@ begin
     with spent as materialized (
         select limited.model_profile, limited.task_type, sum(gone.reserved_tokens - (job.usage ->> 'total_tokens')::numeric) as unused
         from gone
-        join aiserv.job as job on job.id between gone.job_id and gone.job_id and job.attempt = gone.attempt
+        join aiserv.job as job on job.id = any(array[gone.job_id]) and job.attempt = gone.attempt
         join aiserv.queue_setting as limited
             on limited.model_profile = gone.model_profile and limited.task_type in ('', gone.task_type)
         where gone.reserved_tokens is not null

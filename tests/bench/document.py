@@ -100,17 +100,18 @@ def _pictures(results: Results) -> dict[str, str]:
             },
             logarithmic=True,
         )
-    if table := charts.get("table"):
+    figures = results.figures
+    if table := {name: size for name, size in charts.get("table", {}).items() if figures.get(name)}:
         drawn["table"] = lines(
             "Jobs a second, by how many finished jobs lie in the table",
             ("finished jobs in the table", "jobs/s"),
             {
-                "create": [(size, create) for size, create, _ in table],
-                "drain": [(size, drain) for size, _, drain in table],
+                "create": [(size, median(figures[f"create beside {name}"])) for name, size in table.items()],
+                "drain": [(size, median(figures[name])) for name, size in table.items()],
             },
-            none_at=max(min((size for size, *_ in table if size), default=10) / 10, 1),
+            none_at=max(min((size for size in table.values() if size), default=10) / 10, 1),
         )
-    rates = {name: results.figures[figure] for figure, name in DRAINS.items() if results.figures.get(figure)}
+    rates = {name: figures[figure] for figure, name in DRAINS.items() if figures.get(figure)}
     if rates:
         drawn["drain"] = bars(
             "A backlog of no-op jobs, worked off",

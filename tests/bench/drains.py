@@ -23,8 +23,8 @@ REPORTS: Final = 50
 MOST: Final = 0.9
 LOOK_SECONDS: Final = 0.005
 PATIENCE_SECONDS: Final = 120.0
-# Of a million finished jobs, for the picture.
-STEPS: Final = (0.0, 0.01, 0.1, 0.3, 1.0)
+# How many finished jobs there are, in millions: row 7 compares the last with the first, the picture shows all.
+STEPS: Final = {"none": 0.0, "hundredth": 0.01, "tenth": 0.1, "third": 0.3, "full": 1.0}
 
 
 def drained(children: Sequence[Child], jobs: int, fill: Callable[[], object], is_empty: Callable[[], bool]) -> float:
@@ -164,26 +164,30 @@ def _node(bench: Bench, stack: ExitStack, peer: node.Peer) -> Measure:
 
 
 @contextmanager
-def open_history(bench: Bench, _needed: frozenset[str]) -> Iterator[Mapping[str, Measure]]:
-    """A table with a million finished jobs, and one with none; on the way there, rates by size for the picture."""
-    sizes = bench.sizes
+def open_history(bench: Bench, needed: frozenset[str]) -> Iterator[Mapping[str, Measure]]:
+    """A table of each size, so that all of them are measured in turn: row 7 compares the last with the first."""
     with ExitStack() as stack:
-        empty_url, full_url = (stack.enter_context(bench.cluster.database()) for _ in range(2))
-        none, full = (stack.enter_context(connected(url)) for url in (empty_url, full_url))
-        points = bench.charts.setdefault("table", [])
-        there = 0
-        for step in STEPS if sizes.warm_up else (STEPS[0], STEPS[-1]):
-            wanted = int(sizes.million * step)
-            if wanted > there:
-                finished(full, wanted - there, after=there)
-                there = wanted
-            points.append([wanted, *rates(bench, full, full_url)])
+        measures: dict[str, Measure] = {}
+        sizes = bench.charts.setdefault("table", {})
+        for name, part in STEPS.items():
+            if name not in needed:
+                continue
+            url = stack.enter_context(bench.cluster.database())
+            connection = stack.enter_context(connected(url))
+            sizes[name] = int(bench.sizes.million * part)
+            if sizes[name]:
+                finished(connection, sizes[name])
+            measures[name] = partial(_drain_beside, bench, connection, url, name, is_empty=not sizes[name])
+            # What the load left to write is part of no figure.
+            connection.execute("checkpoint")
+        yield measures
 
-        def without() -> Figures:
-            empty(none)
-            return {"none": drain(bench, none, empty_url)}
 
-        yield {"none": without, "full": lambda: {"full": drain(bench, full, full_url)}}
+def _drain_beside(bench: Bench, connection: Connection, url: str, name: str, *, is_empty: bool) -> Figures:
+    if is_empty:
+        empty(connection)
+    created, worked_off = rates(bench, connection, url)
+    return {name: worked_off, f"create beside {name}": created}
 
 
 @contextmanager
@@ -255,6 +259,7 @@ HISTORY: Final = Scenario(
         )
     ],
     open_history,
+    shown=("hundredth", "tenth", "third"),
 )  # fmt: skip
 
 CROWD: Final = Scenario(
