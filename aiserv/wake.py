@@ -37,6 +37,9 @@ class Wake:
 # Two looks a minute keep a lost notification from delaying anything for longer than this.
 LOOK_SECONDS: Final = 30.0
 SHORTEST_SECONDS: Final = 0.001
+# The longest rest between two pieces of the same work. Where processors are short, a piece takes long, which slows it
+# enough: resting as long, too, it would fall behind those who make work for it.
+REST_SECONDS: Final = 0.05
 
 
 def became_due(due_in: float | None, took: float) -> bool:
@@ -54,10 +57,10 @@ class Pause:
         """Seconds to sleep: until it is due, at most half a minute; ever longer while it is overdue and stays so.
 
         Overdue is what somebody else's transaction holds, such as a lease that has run out. What became due only during
-        the look, which took so many seconds, is more of the same work: half the time at most is spent on it.
+        the look, which took so many seconds, is more of the same work: it rests as long, but not for long.
         """
         if became_due(due_in, took):
-            return took
+            return min(took, REST_SECONDS)
         if due_in is None or due_in > 0:
             self._shortest = SHORTEST_SECONDS
         else:

@@ -39,6 +39,7 @@ insert into aiserv.installed (file) values
 \ir functions/merge_jobs.sql
 \ir functions/time_text.sql
 \ir functions/_answer.sql
+\ir functions/_are_gone.sql
 \ir functions/_backoff.sql
 \ir functions/_cancel.sql
 \ir functions/_check_bulk.sql

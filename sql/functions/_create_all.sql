@@ -30,7 +30,7 @@ begin
             array_agg(reserved.new_ids[wanted.place] is not null order by wanted.place)
         into created, is_new
         from unnest(reserved.job_ids) with ordinality as wanted(id, place)
-        join aiserv.jobs as job on job.id = wanted.id;
+        cross join lateral (select shown.* from aiserv.jobs as shown where shown.id = wanted.id limit 1) as job;
         exit when cardinality(created) = cardinality(reserved.job_ids);
         -- The job of a key that was known a moment ago has been deleted since: now the key is free.
         if created is not null then

@@ -15,12 +15,16 @@ begin
     ),
     -- A retry holds this row before it touches the job's; so does a delete, and leaves alone what is held.
     listed as materialized (
-        select unsuccessful.job_id
-        from old
-        join aiserv.unsuccessful as unsuccessful on unsuccessful.job_id between old.id and old.id
-        where old.outcome <> 'completed'
-        order by unsuccessful.job_id
-        for update of unsuccessful skip locked
+        select free.job_id
+        from (select known.id from old as known where known.outcome <> 'completed' order by known.id) as old
+        -- One by one, in order of id: a join that is to be in order may walk all there are and compare each with each.
+        cross join lateral (
+            select unsuccessful.job_id
+            from aiserv.unsuccessful as unsuccessful
+            where unsuccessful.job_id = old.id
+            limit 1
+            for update skip locked
+        ) as free
     ),
     unlisted as (
         delete from aiserv.unsuccessful as unsuccessful
@@ -28,12 +32,16 @@ begin
         where unsuccessful.job_id between listed.job_id and listed.job_id
     ),
     held as materialized (
-        select job.id
-        from old
-        join aiserv.job as job on job.id = any(array[old.id])
-        where old.outcome = 'completed' or old.id in (select listed.job_id from listed)
-        order by job.id
-        for update of job skip locked
+        select free.id
+        from (
+            select known.id
+            from old as known
+            where known.outcome = 'completed' or known.id in (select listed.job_id from listed)
+            order by known.id
+        ) as old
+        cross join lateral (
+            select job.id from aiserv.job as job where job.id = old.id limit 1 for update skip locked
+        ) as free
     ),
     gone as (
         delete from aiserv.job as job
@@ -44,10 +52,11 @@ begin
     forgotten as (
         delete from aiserv.idempotency as known
         using gone
-        where known.owner_service = gone.owner_service and known.idempotency_key = gone.idempotency_key
+        where known.owner_service between gone.owner_service and gone.owner_service
+          and known.idempotency_key between gone.idempotency_key and gone.idempotency_key
     ),
     history as (
-        delete from aiserv.attempt as attempt using gone where attempt.job_id = gone.id
+        delete from aiserv.attempt as attempt using gone where attempt.job_id between gone.id and gone.id
     )
     select count(*) into deleted from gone;
     return deleted;

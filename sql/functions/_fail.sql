@@ -29,7 +29,7 @@ begin
             job.failures + 1 as failures,
             _fail.retryable and job.failures + 1 < job.max_attempts as again
         from held
-        join aiserv.job as job on job.id = held.job_id
+        join aiserv.job as job on job.id = _fail.job_id
     ),
     ended as (
         update aiserv.job as job
@@ -50,7 +50,7 @@ begin
             outcome = case when judged.again then null else 'failed' end,
             finished_at = case when judged.again then null else judged.moment end
         from judged
-        where job.id = judged.job_id
+        where job.id = _fail.job_id
         returning judged.*, job.error_category, job.error_message
     )
     insert into aiserv.attempt as history (

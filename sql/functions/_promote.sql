@@ -10,10 +10,10 @@ declare
     moment timestamptz := clock_timestamp();
 begin
     with due as (
-        select spot.*
+        select spot.place
         from unnest(_promote.model_profiles, _promote.task_types) as queue(model_profile, task_type)
         cross join lateral (
-            select scheduled.*
+            select scheduled.ctid as place
             from aiserv.scheduled as scheduled
             where scheduled.model_profile = queue.model_profile
               and scheduled.task_type = queue.task_type
@@ -27,10 +27,7 @@ begin
     moved as (
         delete from aiserv.scheduled as scheduled
         using due
-        where scheduled.model_profile = due.model_profile
-          and scheduled.task_type = due.task_type
-          and scheduled.run_at = due.run_at
-          and scheduled.job_id = due.job_id
+        where scheduled.ctid = due.place
         returning scheduled.*
     )
     insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes)

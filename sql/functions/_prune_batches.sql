@@ -21,17 +21,12 @@ begin
             order by batch.created_at
             limit _prune_batches.max_rows
         ),
+        empty as materialized (
+            select old.id from old where aiserv._are_gone(old.job_ids)
+        ),
         pruned as (
-            delete from aiserv.batch as batch
-            using old
-            where batch.id = old.id
-              and not exists (
-                select
-                from unnest(old.job_ids) as member(job_id)
-                -- One by one: in a join all jobs there are might be compared with each.
-                cross join lateral (select from aiserv.job as job where job.id = member.job_id limit 1) as left_over
-            )
-            returning batch.id
+            -- `between`: see _complete.
+            delete from aiserv.batch as batch using empty where batch.id between empty.id and empty.id returning batch.id
         )
         select (select count(*) from old), (select count(*) from pruned) into looked, gone;
         exit when looked < _prune_batches.max_rows or gone > 0;

@@ -40,7 +40,7 @@ begin
     gone as (
         delete from aiserv.unsuccessful as unsuccessful
         using failed
-        where unsuccessful.job_id = failed.job_id
+        where unsuccessful.job_id between failed.job_id and failed.job_id
         returning unsuccessful.job_id
     )
     select coalesce(array_agg(gone.job_id), '{}') || array(select lease.job_id from unnest(superseded) as lease) into retried

@@ -32,11 +32,7 @@ begin
     ) as job;
     deleted := aiserv._delete_jobs(chosen);
 
-    delete from aiserv.batch as batch
-    where batch.id = any(batches)
-      and not exists (
-        select from unnest(batch.job_ids) as member(job_id) join aiserv.job as job on job.id = member.job_id
-    );
+    delete from aiserv.batch as batch where batch.id = any(batches) and aiserv._are_gone(batch.job_ids);
     return deleted;
 end;
 $$;

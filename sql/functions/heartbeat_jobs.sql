@@ -27,12 +27,21 @@ begin
         ),
         updated_at = clock_timestamp()
     from (
-        select lease.job_id
-        from unnest(heartbeat_jobs.job_ids, heartbeat_jobs.attempts) as item(job_id, attempt)
-        join aiserv.lease as lease on lease.job_id between item.job_id and item.job_id and lease.attempt = item.attempt
-        order by lease.job_id
-        -- Whoever holds one lease for long, as an open transaction that cancels its job, must not cost the others.
-        for update of lease skip locked
+        select found.job_id
+        from (
+            select given.job_id, given.attempt
+            from unnest(heartbeat_jobs.job_ids, heartbeat_jobs.attempts) as given(job_id, attempt)
+            order by given.job_id
+        ) as item
+        -- One by one, in order of id: see _delete_jobs.
+        cross join lateral (
+            select lease.job_id
+            from aiserv.lease as lease
+            where lease.job_id = item.job_id and lease.attempt = item.attempt
+            limit 1
+            -- Whoever holds one lease for long, as an open transaction that cancels its job, must not cost the others.
+            for update skip locked
+        ) as found
     ) as free
     where held.job_id between free.job_id and free.job_id;
 

@@ -22,9 +22,10 @@ begin
 
     -- A statement of its own: it sees what the one before it has written.
     return query
-    select shown::aiserv.jobs, answer.code, answer.detail, answer.hint
+    select
+        (select shown::aiserv.jobs from aiserv.jobs as shown where shown.id = answer.id and answer.code is null),
+        answer.code, answer.detail, answer.hint
     from unnest(answers) with ordinality as answer(id, status, code, detail, hint, place)
-    left join aiserv.jobs as shown on shown.id = answer.id and answer.code is null
     order by answer.place;
 end;
 $$;

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from aiserv.wake import LOOK_SECONDS, Pause, TokenBucket, Wake
+from aiserv.wake import LOOK_SECONDS, REST_SECONDS, Pause, TokenBucket, Wake
 from tests.waiting import SOON
 
 
@@ -40,10 +40,11 @@ def test_a_pause_begins_anew_when_nothing_is_overdue() -> None:
     assert pause(0.0) <= 0.01
 
 
-def test_what_became_due_during_a_look_is_looked_at_again_after_as_long_as_that_took() -> None:
+def test_what_became_due_during_a_look_is_looked_at_again_after_as_long_as_that_took_but_soon() -> None:
     pause = Pause()
 
-    assert [pause(-0.01, took=0.25) for _ in range(12)] == [0.25] * 12
+    assert [pause(-0.01, took=0.02) for _ in range(12)] == [0.02] * 12
+    assert [pause(-0.01, took=0.25) for _ in range(12)] == [REST_SECONDS] * 12
     # Due before it began: somebody else holds it.
     assert pause(-0.3, took=0.25) <= 0.01
 
