@@ -145,8 +145,8 @@ MUTANTS = [
     Mutant(
         "who holds one lease keeps the others from being renewed",
         "sql/functions/heartbeat_jobs.sql",
-        "        for update of lease skip locked\n",
-        "        for update of lease\n",
+        "            for update skip locked\n",
+        "            for update\n",
         "tests/sql/test_races.py::test_a_lease_that_somebody_holds_does_not_keep_the_others_from_being_renewed",
     ),
     Mutant(
