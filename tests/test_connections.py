@@ -150,6 +150,46 @@ async def test_who_takes_a_place_for_probes_is_answered_no_more_than_they(crowd:
     assert await first_line(newcomer) == "HTTP/1.1 503 Service Unavailable"
 
 
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        pytest.param(b"1\r\nx\r\n", 33, id="more requests than are parsed at once"),
+        pytest.param(b"1\r\nx\r\n" * 16_385, 1, id="more chunks than are kept for a reader"),
+    ],
+)
+async def test_who_sends_the_next_requests_together_is_answered_them_all(body: bytes, count: int) -> None:
+    heads = 0
+
+    async def read(request: web.Request) -> web.Response:
+        nonlocal heads
+        heads += 1
+        return web.Response(text=f"{len(await request.read())} bytes.")
+
+    async def answers(count: int) -> bytes:
+        said = b""
+        while said.count(b" bytes.") < count:
+            said += await stream.receive()
+        return said
+
+    app = web.Application()
+    app.add_routes([web.post("/read", read)])
+    head = b"POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with (
+        serving(app, "127.0.0.1", 0, shutdown_timeout=timedelta(0)) as port,
+        await anyio.connect_tcp("127.0.0.1", port) as stream,
+    ):
+        with anyio.fail_after(SOON):
+            # Its body comes late: by then somebody waits for it.
+            await stream.send(head)
+            await until(lambda: heads)
+            await stream.send(body + b"0\r\n\r\n")
+            await answers(1)
+            await stream.send((head + b"5\r\n12345\r\n0\r\n\r\n") * count)
+            said = await answers(count)
+
+    assert said.count(b"5 bytes.") == count
+
+
 async def test_at_a_stop_a_machine_that_stands_still_takes_no_time_from_who_has_connected() -> None:
     async def fine(_request: web.Request) -> web.Response:
         return web.Response()

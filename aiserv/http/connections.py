@@ -112,11 +112,6 @@ class RequestHandler(web.RequestHandler):
         super().resume_writing()
         self.server.unread.discard(self)
 
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own
-        # aiohttp resumes twice for each body, paused or not, and has the parser look for what a pause left behind.
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
     def connection_lost(self, exc: BaseException | None) -> None:
         self.server.unread.discard(self)
         super().connection_lost(exc or self._given_up)
