@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from aiserv.counted import Counter, Histogram
+from aiserv.counters import Counter, Histogram
 
 STATUSES: Final = ("pending", "running", "completed", "failed", "cancelled")
 # From a NOTIFY round trip to an hour in the queue; from a cached answer to an hour of audio.
@@ -28,7 +28,8 @@ class Metrics:
     """What servers and workers both count, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        # Described, a metric can be asked for by its name, and none can take the name of another.
+        self.registry = CollectorRegistry(auto_describe=True)
         self._transitions = Counter(
             "aiserv_transitions",
             "Transitions of jobs that this process made.",

@@ -15,7 +15,7 @@ from aiserv.sidecar.sampler import Sampler
 
 def sidecar_application(sampler: Sampler, tokens: Sequence[str]) -> web.Application:
     """`/status` with one of the tokens, `/healthz`, `/readyz` and `/metrics` without: the same numbers, no secrets."""
-    registry = CollectorRegistry()
+    registry = CollectorRegistry(auto_describe=True)
     registry.register(SampleMetrics(sampler))
 
     async def readiness() -> str | None:

@@ -1,6 +1,7 @@
 """Counters and histograms as Prometheus reads them, for processes in which one thread counts.
 
-Those of prometheus_client take a lock for each number: they cost a request and a job three times as much.
+Those of prometheus_client take a lock for each number, and three times as long: 3 % of a create. Given up are
+`_created`, exemplars and several processes behind one registry.
 """
 
 from bisect import bisect_left
@@ -34,7 +35,7 @@ class Counter(Collector):
     def collect(self) -> list[CounterMetricFamily]:
         family = CounterMetricFamily(self._name, self._about, labels=self._labels)
         for labels, count in self._counts.items():
-            family.add_metric([str(label) for label in labels], count)
+            family.add_metric(_values(self._labels, labels), count)
         return [family]
 
 
@@ -65,5 +66,10 @@ class Histogram(Collector):
         bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         for labels, total in self._sums.items():
             buckets = list(zip(bounds, accumulate(self._counts[labels]), strict=True))
-            family.add_metric([str(label) for label in labels], buckets, total)
+            family.add_metric(_values(self._labels, labels), buckets, total)
         return [family]
+
+
+def _values(names: Sequence[str], labels: Labels) -> list[str]:
+    """The labels as text. Raises ValueError if they are not as many as their names: a family would drop some."""
+    return [str(label) for _, label in zip(names, labels, strict=True)]
