@@ -1,7 +1,6 @@
 """The one connection of a process that listens: it turns notifications into wakes."""
 
 import logging
-import os
 import random
 import re
 import socket
@@ -177,8 +176,13 @@ def hang_up(connection: psycopg.AsyncConnection) -> None:
     Cancelling would wait for a cancel request first, at the door of who does not answer.
     """
     # Ended just now by somebody else: nobody waits.
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
-        same.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError, psycopg.Error):
+        # Not a duplicate: there may be no descriptor left.
+        same = socket.socket(fileno=connection.fileno())
+        try:
+            same.shutdown(socket.SHUT_RDWR)
+        finally:
+            same.detach()
 
 
 def notified_ids(payload: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The listener: hears, comes back, and knows when it is deaf."""
 
 import logging
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 
 from aiserv import listener
-from aiserv.listener import Listener, notified_ids
+from aiserv.listener import Listener, hang_up, notified_ids
 from tests.tcp_proxy import tcp_proxy
 from tests.waiting import SOON, until
 from tests.workers.running import Db
@@ -164,6 +165,7 @@ async def test_a_listener_that_ends_while_postgresql_owes_it_an_answer_says_noth
     conninfo: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("aiserv.listener.QUIET_SECONDS", 0.001)
+    monkeypatch.setattr("aiserv.listener.PROBE_SECONDS", SOON)
     asked = anyio.Event()
 
     async def ask(connection: psycopg.AsyncConnection) -> None:
@@ -183,6 +185,21 @@ async def test_a_listener_that_ends_while_postgresql_owes_it_an_answer_says_noth
 
     assert caplog.messages == []
     assert it.disconnects == 0
+
+
+async def test_who_has_no_descriptor_left_can_hang_up(conninfo: str) -> None:
+    connection = await psycopg.AsyncConnection.connect(conninfo)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        hang_up(connection)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    with pytest.raises(psycopg.OperationalError):
+        await connection.execute("select")
+    await connection.close()
 
 
 def test_anything_may_stand_in_a_payload() -> None:
