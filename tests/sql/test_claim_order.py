@@ -163,9 +163,11 @@ def test_a_cursor_holds_for_no_longer_than_its_five_seconds(db: Db, remaining: s
     answers = db.execute(
         f"""
         select aiserv._move_cursor(null, array['{jobs[1]["id"]}'::uuid]);
+        commit;
         select id from aiserv.claim_jobs(worker_id => 'worker-1')
         """.encode()
     )
+    assert answers.nextset()
     assert answers.nextset()
     assert answers.fetchall() == [{"id": jobs[2]["id"]}]
 

@@ -1,6 +1,8 @@
 """The tasks that run attempts: as many as there are that wait for something."""
 
+import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 
@@ -15,10 +17,11 @@ def attempts(count: int) -> list[Attempt]:
 
 
 async def test_one_task_runs_what_comes_one_by_one() -> None:
-    ran: list[int] = []
+    ran = list[asyncio.Task[Any] | None]()
 
     async def run(attempts: Iterator[Attempt]) -> None:
-        ran.extend(anyio.get_current_task().id for _ in attempts)
+        # The tasks themselves: the id of one that has ended may be that of the next.
+        ran.extend(asyncio.current_task() for _ in attempts)
 
     followers = Followers(run, lambda: None)
     async with anyio.create_task_group() as tasks:

@@ -279,8 +279,9 @@ async def test_a_slow_download_is_not_silent() -> None:
         response = web.StreamResponse(headers={"Content-Length": str(len(AUDIO))})
         await response.prepare(request)
         for start in range(0, len(AUDIO), 1000):
-            # All of it takes longer than it may be silent.
-            let_pass(SILENT_SECONDS / 2)
+            # All of it takes longer than it may be silent; what was sent is read first.
+            await anyio.wait_all_tasks_blocked()
+            let_pass(SILENT_SECONDS / 3)
             await response.write(AUDIO[start : start + 1000])
         return response
 
