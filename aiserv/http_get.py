@@ -4,6 +4,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -11,9 +12,7 @@ import anyio
 from pydantic import JsonValue
 
 MAX_BYTES: Final = 4 * 1024 * 1024
-OK: Final = 200
-UNAUTHORIZED: Final = (401, 403)
-SERVER_ERROR: Final = 500
+UNAUTHORIZED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 # What people write behind the address of a server, and where its API alone is.
 _API_PATHS: Final = ("/v1/audio/transcriptions", "/v1/chat/completions", "/v1", "/speech-to-text", "/asr")

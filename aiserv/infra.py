@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ import aiohttp
 from pydantic import JsonValue
 
 from aiserv.fields import time_text
-from aiserv.http_get import OK, UNAUTHORIZED, Unreachable, get, shown
+from aiserv.http_get import UNAUTHORIZED, Unreachable, get, shown
 from aiserv.settings import InfrastructureSettings
 from aiserv.shared import Shared
 
@@ -66,7 +67,7 @@ class InfraStatus:
         if answer.status in UNAUTHORIZED:
             return _document(error=f"the sidecar refuses INFRA_STATUS_TOKEN ({answer.status})")
         said = answer.json
-        if answer.status != OK or not isinstance(said, dict):
+        if answer.status != HTTPStatus.OK or not isinstance(said, dict):
             return _document(error=f"the sidecar answered {answer.status} without a status")
         return _document(said, error=_errors(said))
 

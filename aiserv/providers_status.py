@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from pydantic import JsonValue, SecretStr
 
 from aiserv.database import Database
 from aiserv.fields import time_text
-from aiserv.http_get import OK, SERVER_ERROR, UNAUTHORIZED, Got, Unreachable, get, server_root, shown
+from aiserv.http_get import UNAUTHORIZED, Got, Unreachable, get, server_root, shown
 from aiserv.settings import Settings
 from aiserv.shared import Shared
 from aiserv.stand_in import NAME as STAND_IN
@@ -128,7 +129,7 @@ class ProvidersStatus:
             raise health
         if isinstance(models, Unreachable):
             raise models
-        if health.status >= SERVER_ERROR:
+        if health.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Found("down", f"answered {health.status}", health.seconds)
         if {health.status, models.status} & set(UNAUTHORIZED):
             return Found("degraded", _key_refused(provider), health.seconds)
@@ -240,10 +241,10 @@ def _judged(provider: Provider, answer: Got) -> Found:
     """What an answer to `GET /models` says of a provider that speaks OpenAI's protocol."""
     if answer.status in UNAUTHORIZED:
         return Found("degraded", _key_refused(provider), answer.seconds)
-    if answer.status >= SERVER_ERROR:
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Found("down", f"answered {answer.status}", answer.seconds)
     served = _served(answer.json)
-    if answer.status != OK or served is None:
+    if answer.status != HTTPStatus.OK or served is None:
         return Found("degraded", f"answered {answer.status} without a list of models", answer.seconds)
     if provider.model not in served:
         names = ", ".join(sorted(served)[:MAX_NAMED]) or "none"

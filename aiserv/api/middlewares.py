@@ -25,18 +25,10 @@ logger = logging.getLogger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
-# What metrics call a request whose client went before it was answered; the number is nginx's.
+# What metrics call a request whose client went while its body came or it waited; the number is nginx's.
 GONE: Final = 499
 # Shorter answers do not become shorter.
 LEAST_BYTES: Final = 1024
-# What aiohttp itself refuses.
-HTTP_CODES: Final = {
-    400: "invalid_request",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "payload_too_large",
-    415: "unsupported_media_type",
-}
 
 
 class Reception:
@@ -148,10 +140,10 @@ def problem_of(error: Exception, request_id: str) -> Problem:
 
 
 def _aiohttp_problem(error: HTTPException) -> Problem:
-    code = HTTP_CODES.get(error.status, "invalid_request" if error.status < 500 else "internal")  # noqa: PLR2004
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        return Problem(code, f"{error.method} is not allowed here; allowed: {allowed}", headers={"Allow": allowed})
+        problem = f"{error.method} is not allowed here; allowed: {allowed}"
+        return Problem("method_not_allowed", problem, headers={"Allow": allowed})
     if isinstance(error, web.HTTPNotFound):
-        return Problem(code, "there is nothing at this path; /docs lists all that there are")
-    return Problem(code, error.reason)
+        return Problem("not_found", "there is nothing at this path; /docs lists all that there are")
+    return Problem("invalid_request" if isinstance(error, web.HTTPClientError) else "internal", error.reason)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from functools import cache
+from http import HTTPStatus
 from inspect import getdoc
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -177,7 +178,7 @@ def _refusals(codes: Sequence[str]) -> Json:
 
 def _description(model: type[BaseModel] | str, status: int) -> str:
     if isinstance(model, str):
-        return "Unchanged." if status == 304 else "A stream."  # noqa: PLR2004 - not modified
+        return "Unchanged." if status == HTTPStatus.NOT_MODIFIED else "A stream."
     return (getdoc(model) or "").replace("\n", " ")
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -214,7 +215,7 @@ class _Bench:
             connection = await free.get()
             status, body = await connection.ask(content)
             free.put_nowait(connection)
-            if status != 201:  # noqa: PLR2004 - created
+            if status != HTTPStatus.CREATED:
                 raise LoadError(f"HTTP {status}: {body.decode(errors='replace')}")
             called[json.loads(body)["id"]] = at
 
@@ -230,13 +231,13 @@ class _Bench:
     def _check(self) -> None:
         """Raise BenchError unless the server can work with the database."""
         status, body = asyncio.run(self._ask("/readyz"))
-        if status != 200:  # noqa: PLR2004 - ready
+        if status != HTTPStatus.OK:
             said = json.loads(body)
             raise BenchError(f"the database is not ready: {said.get('detail') or said.get('error') or said}")
 
     def _get(self, path: str) -> dict[str, Any]:
         status, body = asyncio.run(self._ask(path))
-        if status != 200:  # noqa: PLR2004 - OK
+        if status != HTTPStatus.OK:
             raise LoadError(f"HTTP {status}: {body.decode(errors='replace')}")
         answer: dict[str, Any] = json.loads(body)
         return answer

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import Final
 from uuid import uuid4
 
@@ -16,7 +17,6 @@ from aiserv.http.unread import Unread
 from aiserv.problems import Problem
 from aiserv.wake import Wake
 
-SERVER_ERROR: Final = 500
 # Taken beyond the most while nobody is idle, for those who ask whether the process is well.
 PROBE_CONNECTIONS: Final = 32
 REQUEST_ID: Final = web.RequestKey("request_id", str)
@@ -125,11 +125,11 @@ class RequestHandler(web.RequestHandler):
     def handle_error(
         self,
         request: web.BaseRequest,
-        status: int = SERVER_ERROR,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        if status >= SERVER_ERROR:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             # Logs it, and refuses when an answer has begun already.
             super().handle_error(request, status, exc, message)
             problem = Problem("internal", "an error of ours; the log has it")
@@ -143,7 +143,7 @@ class RequestHandler(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         # What aiohttp refuses before the middlewares, as an expectation that nobody can meet.
-        if resp.status >= 400 and isinstance(resp, HTTPException):  # noqa: PLR2004 - errors
+        if resp.status >= HTTPStatus.BAD_REQUEST and isinstance(resp, HTTPException):
             resp = problem_response(Problem("invalid_request", resp.text or resp.reason), request)
         self.has_answered = True
         if self.server.are_last and not resp.prepared:

@@ -1,12 +1,13 @@
 """The containers of this machine, through Docker's socket: their names, and how they are."""
 
 import re
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 
-from aiserv.http_get import OK, Unreachable, get
+from aiserv.http_get import Unreachable, get
 from aiserv.sidecar.sampler import SOURCE_SECONDS, Row, SourceError
 
 # Before API 1.52 it is in the text for people alone: "Up 2 hours (healthy)", "Up 5 seconds (health: starting)".
@@ -35,7 +36,7 @@ class Containers:
         except Unreachable as error:
             raise SourceError(f"Docker's socket: {error}") from None
         listed = answer.json
-        if answer.status != OK or not isinstance(listed, list):
+        if answer.status != HTTPStatus.OK or not isinstance(listed, list):
             raise SourceError(f"Docker's socket: answered {answer.status} without a list")
         rows = [_row(container) for container in listed if isinstance(container, dict)]
         return sorted(rows, key=lambda row: str(row["name"]))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -9,7 +10,7 @@ import anyio
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from aiserv.http_get import OK, Got, Unreachable, get
+from aiserv.http_get import Got, Unreachable, get
 
 # Less than a source may take: a server that hangs must not cost us the others.
 SERVER_SECONDS: Final = 1.5
@@ -33,7 +34,7 @@ async def ask(http: aiohttp.ClientSession, root: str, paths: tuple[str, ...]) ->
 
 def samples(answer: Got | None) -> Iterator[Sample]:
     """The numbers in a page of Prometheus metrics, NaN and infinity left out; none if it is another page."""
-    if answer is None or answer.status != OK:
+    if answer is None or answer.status != HTTPStatus.OK:
         return
     try:
         metrics = list(text_string_to_metric_families(answer.text))

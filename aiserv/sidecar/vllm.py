@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
 
-from aiserv.http_get import OK, Got, server_root
+from aiserv.http_get import Got, server_root
 from aiserv.sidecar.sampler import Row
 from aiserv.sidecar.servers import ask, samples
 
@@ -38,7 +39,7 @@ class Vllm:
         usage = values.get(KV_CACHE) or values.get(KV_CACHE_BEFORE)
         return {
             "url": self._url,
-            "up": health is not None and health.status == OK,
+            "up": health is not None and health.status == HTTPStatus.OK,
             "model": model,
             "requests_running": _count(values.get(RUNNING)),
             "requests_waiting": _count(values.get(WAITING)),

@@ -1,10 +1,11 @@
 """A WhisperX server, as far as it shows itself: there is no page that all of them have."""
 
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
 
-from aiserv.http_get import OK, SERVER_ERROR, Got, server_root
+from aiserv.http_get import Got, server_root
 from aiserv.sidecar.sampler import Row
 from aiserv.sidecar.servers import ask, samples
 
@@ -29,14 +30,14 @@ class WhisperX:
         in_flight = _counted(queue, "requests_in_flight")
         return {
             "url": self._url,
-            "up": health is not None and health.status < SERVER_ERROR,
+            "up": health is not None and health.status < HTTPStatus.INTERNAL_SERVER_ERROR,
             "in_flight": _gauge(metrics) if in_flight is None else in_flight,
             "queued": _counted(queue, "requests_queued"),
         }
 
 
 def _counted(answer: Got | None, key: str) -> int | None:
-    said = answer.json if answer and answer.status == OK else None
+    said = answer.json if answer and answer.status == HTTPStatus.OK else None
     number = said.get(key) if isinstance(said, dict) else None
     return number if isinstance(number, int) and not isinstance(number, bool) else None
 
