@@ -128,6 +128,7 @@ class Database(JobQueries, TransitionQueries, BulkQueries, WorkQueries, Overview
         PostgreSQL need not be up yet: calls wait for it, up to 4 seconds each; and 2 seconds for connections that are
         all in use and do not come back.
         """
+        # Read now and not as a default, which would be fixed at import: tests have more patience.
         lock_timeout = LOCK_PATIENCE if lock_timeout is None else lock_timeout
         session = {
             "statement_timeout": int(statement_timeout / timedelta(milliseconds=1)),

@@ -65,6 +65,24 @@ def test_a_thousand_cancelled_jobs_are_found_one_by_one_by_a_plan_made_when_ther
     assert 1_000 <= cancelling <= 7_000
 
 
+def test_jobs_created_with_keys_are_found_one_by_one(db: Db, connect: Connect) -> None:
+    elsewhere = connect()
+    keep_statistics(db)
+    with db.transaction():
+        create_many(db, [{}] * 4_000)
+        for table in TABLES:
+            elsewhere.execute(f"vacuum aiserv.{table}".encode())
+    job = {"owner_service": "telephony", "task_type": "chat", "model_profile": "qwen"}
+    jobs = json.dumps([job | {"idempotency_key": f"key {number}"} for number in range(200)])
+
+    creating = keys_read(db, lambda: call(db, "create_each", jobs=jobs))
+    repeating = keys_read(db, lambda: call(db, "create_each", jobs=jobs))
+
+    # To read all there are, once to compare each with all, would be 4,000 at least.
+    assert 200 <= creating <= 1_000
+    assert 200 <= repeating <= 1_000
+
+
 FAILURE = {"category": "timeout", "message": "", "retryable": False}
 
 
