@@ -36,19 +36,19 @@ FIGURES: Final = {
 REASONS: Final[Mapping[int, str]] = {
     1: """for PostgreSQL a job in its place is 2.4 raw rows (93,000 instructions to 38,000), as it has four indexes and
 not two and stands in the order of claims; with the JSON, which the raw insert leaves to its client, the limits and the
-counters it is 3.4 (130,000). That several connections use both cores makes up for some of it, and the server itself
+counters it is 3.3 (125,000). That several connections use both cores makes up for some of it, and the server itself
 takes a quarter of them. With no more in PostgreSQL than the job and its place, and both cores always busy, it would
 be 0.7.""",
     2: """the bare endpoint and its client have both cores for themselves, while a create leaves PostgreSQL its share;
 and one core for the server's Python is the limit: both stay as fast on a disk that takes 0.6 ms longer for a flush
 (tried with `commit_delay`). It takes 2.4 times the CPU of the bare endpoint, and an insert a request 1.7 times ours. Of
-403,000 instructions below its sockets 218,000 are aiohttp's own; every request's token, id and measurement take 70,000,
-strict JSON 48,000, the group and the answer 67,000, and psycopg comes on top. For 0.6 all that is ours would have to
-be half.""",
+about 375,000 instructions below its sockets 214,000 are aiohttp's own; every request's token, id and measurement take
+about 55,000, strict JSON 41,000, the group and the answer 65,000, and psycopg comes on top. For 0.6 all that is ours
+would have to be half.""",
     3: """pgmq is the best of the three, and CPU is what counts, also on such a disk: `pgmq.send` takes PostgreSQL
-212,000 instructions and a job in a group of eight 313,000, of which its row, indexes and place are 93,000 and what
-PostgreSQL prepares for each statement 120,000. In one group of sixteen it would be 262,000, but then Python and
-PostgreSQL take turns.""",
+212,000 instructions and a job in a group of sixteen 243,000, of which its row, indexes and place are 93,000, the answer
+37,000, and its share of what each statement takes besides 50,000. A third of `pgmq.send` would be 71,000, less than the
+row in its place alone.""",
     6: """two do not get into each other's way: a job costs 82 µs of CPU with two (33 in Python, 22 for the claim, 27 to
 settle) and 77 with one. But at 18,573 jobs/s one keeps 1.43 of the two cores busy already, as its work and that of
 PostgreSQL overlap: with both cores full and nothing else on them the ratio would be 1.3, or 1.4 if the second cost
@@ -58,7 +58,7 @@ instructions again as a claim from one owner; the counters get 100 rows for each
     10: """a claim of one job is a dozen small statements inside PostgreSQL and a flush, on two cores that the client,
 the worker and the settlements share.""",
     11: """a create and a claim are transactions of several statements each, and a bare NOTIFY is none: three bare
-inserts take PostgreSQL 390,000 instructions and `create_job` as a whole 1,130,000; to lease a job in one bare statement
+inserts take PostgreSQL 390,000 instructions and `create_job` as a whole 1,050,000; to lease a job in one bare statement
 takes 380,000 and a claim of one job 1,270,000, none of whose statements takes more than a quarter.""",
 }
 
