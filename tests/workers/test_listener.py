@@ -183,7 +183,8 @@ async def test_a_listener_that_ends_while_postgresql_owes_it_an_answer_says_noth
         proxy.thaw()
         await until(lambda: not proxy.streams)
 
-    assert caplog.messages == []
+    # Not asyncio, to which streams of the proxy that end at this moment may be news.
+    assert [record.message for record in caplog.records if record.name != "asyncio"] == []
     assert it.disconnects == 0
 
 
