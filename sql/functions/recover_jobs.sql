@@ -14,7 +14,8 @@ declare
     fatal  uuid[];
     moment timestamptz;
 begin
-    if aiserv._first_expiry() >= clock_timestamp() is not false then
+    -- As nearly always: none is over, or there is none. That look passes over those long gone, which this statement could not.
+    if coalesce(aiserv._first_expiry(), 'infinity') >= clock_timestamp() then
         return;
     end if;
     -- Judged and deleted in one statement: a lease that is renewed or settled meanwhile is left alone.
