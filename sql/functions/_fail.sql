@@ -14,6 +14,7 @@ set search_path = pg_temp
 as $$
 declare
     outcome text;
+    moment  timestamptz;
 begin
     -- The lease row is the right to settle.
     with held as (
@@ -60,10 +61,10 @@ begin
         ended.job_id, ended.attempt, ended.worker_id, ended.started_at, ended.moment,
         case when ended.again then 'retrying' else 'failed' end, _fail.retryable, ended.error_category, ended.error_message
     from ended
-    returning history.outcome into outcome;
+    returning history.outcome, history.finished_at into outcome, moment;
 
     if outcome = 'retrying' then
-        perform aiserv._place(array[_fail.job_id]);
+        perform aiserv._place(array[_fail.job_id], moment);
     elsif outcome = 'failed' then
         perform aiserv._remember_unsuccessful(array[_fail.job_id]);
     end if;

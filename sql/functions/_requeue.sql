@@ -36,7 +36,11 @@ begin
         left(_requeue.message, 10000)
     from unnest(_requeue.held) as lease;
 
-    perform aiserv._place(array(select lease.job_id from unnest(_requeue.held) as lease));
+    -- What has been claimed was due, and stays so in its old place even when the clock has gone back since.
+    perform aiserv._place(
+        array(select lease.job_id from unnest(_requeue.held) as lease),
+        case when _requeue.delay is null then 'infinity' else moment end
+    );
 end;
 $$;
 

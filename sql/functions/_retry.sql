@@ -70,7 +70,7 @@ begin
     left join unnest(superseded) as lease on lease.job_id = again.job_id
     where job.id = any(array[again.job_id]);
 
-    perform aiserv._place(retried);
+    perform aiserv._place(retried, moment);
     return retried;
 end;
 $$;

@@ -152,6 +152,19 @@ def test_a_released_job_keeps_its_place_its_failures_and_its_error(db: Db) -> No
     assert attempts(db, job["id"]) == [(1, "retrying"), (2, "released")]
 
 
+@pytest.mark.parametrize("give_back", ["release_job", "recover_jobs"])
+def test_a_job_that_comes_back_is_due_though_the_clock_has_gone_back(db: Db, give_back: str) -> None:
+    job = claimed(db)
+    db.execute("update aiserv.job set run_at = run_at + interval '2 hours'")
+    if give_back == "recover_jobs":
+        db.execute("update aiserv.lease set lease_expires_at = clock_timestamp() - interval '1 second'")
+        call(db, give_back)
+    else:
+        call(db, give_back, job_id=job["id"])
+
+    assert [again["id"] for again in claim(db)] == [job["id"]]
+
+
 def test_a_job_released_with_a_delay_waits_for_it(db: Db) -> None:
     job = claimed(db)
 
