@@ -5,6 +5,7 @@ set search_path = pg_temp
 as $$
 declare
     deleted integer;
+    batches uuid[];
 begin
     -- `any` and `between`, where = is meant: see _complete.
     with old as materialized (
@@ -47,7 +48,7 @@ begin
         delete from aiserv.job as job
         using held
         where job.id = any(array[held.id])
-        returning job.id, job.owner_service, job.idempotency_key
+        returning job.id, job.owner_service, job.idempotency_key, job.batch_id
     ),
     forgotten as (
         delete from aiserv.idempotency as known
@@ -58,10 +59,14 @@ begin
     history as (
         delete from aiserv.attempt as attempt using gone where attempt.job_id between gone.id and gone.id
     )
-    select count(*) into deleted from gone;
+    select count(*), array_agg(distinct gone.batch_id) into deleted, batches from gone;
+
+    -- Only those that jobs went from: to look at others, too, is dear while there are many. See _prune_batches for the rest.
+    delete from aiserv.batch as batch where batch.id = any(batches) and aiserv._are_gone(batch.job_ids);
     return deleted;
 end;
 $$;
 
 comment on function aiserv._delete_jobs is
-'Delete those of these jobs that are finished and that nobody holds, with their attempts and keys. Returns how many.';
+'Delete those of these jobs that are finished and that nobody holds, with their attempts and keys, and batches of theirs that have no
+job left. Returns how many.';

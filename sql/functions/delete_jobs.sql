@@ -14,25 +14,23 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     chosen  uuid[];
-    batches uuid[];
     deleted integer;
 begin
     if delete_jobs.max_jobs is null or delete_jobs.max_jobs < 0 then
         raise exception using errcode = 'JV400', message = 'max_jobs: must not be negative';
     end if;
 
-    select array_agg(job.id), array_agg(distinct job.batch_id) filter (where job.batch_id is not null)
-    into chosen, batches
-    from (
-        select job.id, job.batch_id
+    chosen := array(
+        select job.id
         from aiserv.job as job
         where job.model_profile = delete_jobs.model_profile and job.outcome is not null
         order by job.model_profile, job.task_type, job.id
         limit delete_jobs.max_jobs
-    ) as job;
+    );
     deleted := aiserv._delete_jobs(chosen);
-
-    delete from aiserv.batch as batch where batch.id = any(batches) and aiserv._are_gone(batch.job_ids);
+    if cardinality(chosen) < delete_jobs.max_jobs then
+        perform aiserv._prune_batches(clock_timestamp(), delete_jobs.max_jobs);
+    end if;
     return deleted;
 end;
 $$;

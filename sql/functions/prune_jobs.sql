@@ -49,7 +49,9 @@ begin
               and tally.completed = 0 and tally.failed = 0 and tally.cancelled = 0;
         end if;
 
-        perform aiserv._prune_batches(cutoff, prune_jobs.max_jobs);
+        if cardinality(old) < prune_jobs.max_jobs then
+            perform aiserv._prune_batches(cutoff, prune_jobs.max_jobs);
+        end if;
     end if;
     return pruned;
 end;
