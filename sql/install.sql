@@ -66,6 +66,7 @@ insert into aiserv.installed (file) values
 \ir functions/_first_due.sql
 \ir functions/_first_expiry.sql
 \ir functions/_fold.sql
+\ir functions/_follow_clock.sql
 \ir functions/_groups.sql
 \ir functions/_hold_in_turns.sql
 \ir functions/_hold_settings.sql

@@ -13,16 +13,18 @@ begin
     for update;
     moment := clock_timestamp();
 
-    -- Buckets fill with time, up to one minute's worth. Each row is written, full or not: a claim in a transaction with an
-    -- older snapshot must fail and not count from it.
+    -- Buckets fill with time, up to one minute's worth, and with none when the clock was set back. Each row is written, full or
+    -- not: a claim in a transaction with an older snapshot must fail and not count from it.
     update aiserv.queue_setting as setting
     set request_balance = least(
             setting.requests_per_minute,
-            setting.request_balance + setting.requests_per_minute * extract(epoch from moment - setting.refilled_at) / 60
+            setting.request_balance
+                + setting.requests_per_minute * extract(epoch from greatest(moment - setting.refilled_at, interval '0')) / 60
         ),
         token_balance = least(
             setting.tokens_per_minute,
-            setting.token_balance + setting.tokens_per_minute * extract(epoch from moment - setting.refilled_at) / 60
+            setting.token_balance
+                + setting.tokens_per_minute * extract(epoch from greatest(moment - setting.refilled_at, interval '0')) / 60
         ),
         refilled_at = moment
     where coalesce(cardinality(_lock_limits.model_profiles), 0) = 0 or setting.model_profile = any(_lock_limits.model_profiles);

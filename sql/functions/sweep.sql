@@ -14,6 +14,7 @@ declare
     folded bigint;
     next   timestamptz;
 begin
+    perform aiserv._follow_clock();
     perform aiserv.recover_jobs();
     asked := aiserv._queues(null, null);
     perform aiserv._promote(asked.profiles, asked.kinds);
@@ -29,5 +30,5 @@ end;
 $$;
 
 comment on function aiserv.sweep is
-'What a server does every half a minute and when next_wake says: recover expired leases, make scheduled jobs ready that are due,
-fold the counters, prune what is older than retention (0 keeps all). Returns when to come again at the latest, or null. Any number may run at once.';
+'What a server does every half a minute and when next_wake says: follow a clock that was set back, recover expired leases, make scheduled
+jobs ready that are due, fold the counters, prune what is older than retention (0 keeps all). Returns when to come again at the latest, or null. Any number may run at once.';

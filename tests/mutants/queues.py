@@ -81,4 +81,11 @@ MUTANTS = [
         "setting.token_balance",
         "tests/sql/test_queues.py::test_tokens_are_reserved_at_the_claim_and_corrected_by_the_usage",
     ),
+    Mutant(
+        "a clock that is set back makes a pause an hour longer",
+        "sql/functions/sweep.sql",
+        "    perform aiserv._follow_clock();\n",
+        "",
+        "tests/sql/test_clock_set_back.py::test_a_provider_is_probed_after_its_pause_and_not_after_the_hour",
+    ),
 ]
