@@ -22,16 +22,16 @@ begin
         waiting := aiserv._unplace(_cancel.job_ids);
     end if;
 
-    with held as materialized (
-        select lease.job_id
-        from aiserv.lease as lease
-        where lease.job_id = any(_cancel.job_ids) and 'running' = any(_cancel.statuses)
-        order by lease.job_id
-        for update
-    ),
-    taken as (
-        -- `between`: see _complete.
-        delete from aiserv.lease as lease using held where lease.job_id between held.job_id and held.job_id returning lease.*
+    with taken as (
+        delete from aiserv.lease as lease
+        where lease.job_id = any(array(
+            select held.job_id
+            from aiserv.lease as held
+            where held.job_id = any(_cancel.job_ids) and 'running' = any(_cancel.statuses)
+            order by held.job_id
+            for update
+        ))
+        returning lease.*
     )
     select coalesce(array_agg(taken.*::aiserv.lease), '{}') into running from taken;
 
@@ -52,9 +52,12 @@ begin
         finished_at = moment,
         error_category = null,
         error_message = left(_cancel.reason, 10000)
-    from unnest(gone) as cancelled(job_id)
-    left join unnest(running) as lease on lease.job_id = cancelled.job_id
-    where job.id = any(array[cancelled.job_id]);
+    from (
+        select lease.job_id, lease.attempt, lease.worker_id, lease.started_at from unnest(running) as lease
+        union all
+        select waited.job_id, null, null, null from unnest(waiting) as waited(job_id)
+    ) as lease
+    where job.id = any(array[lease.job_id]);
     perform set_config('aiserv.moving', '', true);
 
     perform aiserv._remember_unsuccessful(gone);

@@ -15,10 +15,7 @@ begin
     -- In one statement out of the place and into the outcome: there is nothing for _guard_outcome to look up.
     perform set_config('aiserv.moving', 'yes', true);
     -- The lease row is the right to settle: whoever deletes it holds the attempt. In order of id, as every lock;
-    -- of two results for one attempt the first counts. Not =, here and for jobs: a table that was vacuumed while it was
-    -- empty, or while its first rows were on their way, is planned as one row, to be read from end to end and compared with each
-    -- item. Jobs with `any`, which is known to find one: for the part of a large table that a `between` may find, PostgreSQL 18
-    -- prefers an index that has the id last, and skips through it.
+    -- of two results for one attempt the first counts.
     with held as (
         delete from aiserv.lease as lease
         using (
@@ -29,7 +26,7 @@ begin
             where item.result is not null
             order by item.job_id, item.attempt, item.worker_id, item.position
         ) as item
-        where lease.job_id between item.job_id and item.job_id
+        where lease.job_id = any(array[item.job_id])
           and lease.attempt = coalesce(item.attempt, lease.attempt)
           and lease.worker_id = coalesce(item.worker_id, lease.worker_id)
         returning

@@ -25,7 +25,6 @@ begin
             return;
         end if;
 
-        -- One by one, or all jobs might be read for each: see _complete.
         select
             array_agg(job::aiserv.jobs order by wanted.place),
             array_agg(reserved.new_ids[wanted.place] is not null order by wanted.place)

@@ -7,12 +7,10 @@ declare
     deleted integer;
     batches uuid[];
 begin
-    -- `any` and `between`, where = is meant: see _complete.
     with old as materialized (
         select job.id, job.outcome
-        from unnest(_delete_jobs.job_ids) as given(id)
-        join aiserv.job as job on job.id = any(array[given.id])
-        where job.outcome is not null
+        from aiserv.job as job
+        where job.id = any(_delete_jobs.job_ids) and job.outcome is not null
     ),
     -- A retry holds this row before it touches the job's; so does a delete, and leaves alone what is held.
     listed as materialized (
@@ -29,8 +27,7 @@ begin
     ),
     unlisted as (
         delete from aiserv.unsuccessful as unsuccessful
-        using listed
-        where unsuccessful.job_id between listed.job_id and listed.job_id
+        where unsuccessful.job_id = any(array(select listed.job_id from listed))
     ),
     held as materialized (
         select free.id
@@ -46,18 +43,17 @@ begin
     ),
     gone as (
         delete from aiserv.job as job
-        using held
-        where job.id = any(array[held.id])
+        where job.id = any(array(select held.id from held))
         returning job.id, job.owner_service, job.idempotency_key, job.batch_id
     ),
     forgotten as (
         delete from aiserv.idempotency as known
         using gone
-        where known.owner_service between gone.owner_service and gone.owner_service
-          and known.idempotency_key between gone.idempotency_key and gone.idempotency_key
+        where known.owner_service = any(array[gone.owner_service])
+          and known.idempotency_key = any(array[gone.idempotency_key])
     ),
     history as (
-        delete from aiserv.attempt as attempt using gone where attempt.job_id between gone.id and gone.id
+        delete from aiserv.attempt as attempt where attempt.job_id = any(array(select gone.id from gone))
     )
     select count(*), array_agg(distinct gone.batch_id) into deleted, batches from gone;
 

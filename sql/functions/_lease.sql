@@ -29,7 +29,6 @@ begin
             job.id, job.attempt + 1, claimer.worker_id, claimer.instance_id, claimer.claim_id, job.owner_service,
             job.task_type, job.model_profile, claimer.lease, moment + claimer.lease, moment, moment
         from taken
-        -- `any`: see _complete.
         join aiserv.job as job on job.id = any(array[taken.job_id])
     )
     select array_agg(found.job order by found.number)

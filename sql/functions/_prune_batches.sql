@@ -21,12 +21,10 @@ begin
             order by batch.created_at
             limit _prune_batches.max_rows
         ),
-        empty as materialized (
-            select old.id from old where aiserv._are_gone(old.job_ids)
-        ),
         pruned as (
-            -- `between`: see _complete.
-            delete from aiserv.batch as batch using empty where batch.id between empty.id and empty.id returning batch.id
+            delete from aiserv.batch as batch
+            where batch.id = any(array(select old.id from old where aiserv._are_gone(old.job_ids)))
+            returning batch.id
         )
         select (select count(*) from old), (select count(*) from pruned) into looked, gone;
         exit when looked < _prune_batches.max_rows or gone > 0;

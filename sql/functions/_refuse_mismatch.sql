@@ -13,9 +13,8 @@ begin
     select sent.place, (sent.item).idempotency_key, known.job_id into mismatch
     from aiserv._sent_jobs(_refuse_mismatch.jobs, _refuse_mismatch.defaults) as sent
     join aiserv.idempotency as known
-        -- `between`, where = is meant: see _complete.
-        on known.owner_service between (sent.item).owner_service and (sent.item).owner_service
-        and known.idempotency_key between (sent.item).idempotency_key and (sent.item).idempotency_key
+        on known.owner_service = any(array[(sent.item).owner_service])
+        and known.idempotency_key = any(array[(sent.item).idempotency_key])
     -- The key that this item itself has made needs no look.
     where known.job_id <> _refuse_mismatch.fresh[sent.place] and known.fingerprint <> aiserv._fingerprint(sent.item)
     order by sent.place

@@ -28,7 +28,7 @@ begin
             else job.run_at
         end
     from unnest(_requeue.held) as lease
-    where job.id = any(array[lease.job_id]);  -- see _complete
+    where job.id = any(array[lease.job_id]);
 
     insert into aiserv.attempt (job_id, attempt, worker_id, started_at, finished_at, outcome, error_category, error_message)
     select

@@ -62,9 +62,8 @@ begin
                 select sent.place, case when (sent.item).idempotency_key is null then fresh[sent.place] else known.job_id end as job_id
                 from aiserv._sent_jobs(_reserve_jobs.jobs, _reserve_jobs.defaults) as sent
                 left join aiserv.idempotency as known
-                    -- `between`, where = is meant: see _complete.
-                    on known.owner_service between (sent.item).owner_service and (sent.item).owner_service
-                    and known.idempotency_key between (sent.item).idempotency_key and (sent.item).idempotency_key
+                    on known.owner_service = any(array[(sent.item).owner_service])
+                    and known.idempotency_key = any(array[(sent.item).idempotency_key])
             ) as part;
             -- A key that was there may have been pruned while the insert waited for the next one: then it is free.
             exit when array_position(job_ids, null) is null;

@@ -13,39 +13,38 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     superseded aiserv.lease[];
+    failed     uuid[];
     retried    uuid[];
     moment     timestamptz;
 begin
     -- A running job gives up its lease, a failed one its row in aiserv.unsuccessful: whoever deletes it retries.
-    with held as materialized (
-        select lease.job_id
-        from aiserv.lease as lease
-        where lease.job_id = any(_retry.job_ids) and 'running' = any(_retry.statuses)
-        order by lease.job_id
-        for update
-    ),
-    gone as (
-        -- `between`: see _complete.
-        delete from aiserv.lease as lease using held where lease.job_id between held.job_id and held.job_id returning lease.*
+    with gone as (
+        delete from aiserv.lease as lease
+        where lease.job_id = any(array(
+            select held.job_id
+            from aiserv.lease as held
+            where held.job_id = any(_retry.job_ids) and 'running' = any(_retry.statuses)
+            order by held.job_id
+            for update
+        ))
+        returning lease.*
     )
     select coalesce(array_agg(gone.*::aiserv.lease), '{}') into superseded from gone;
 
-    with failed as materialized (
-        select unsuccessful.job_id
-        from aiserv.unsuccessful as unsuccessful
-        where unsuccessful.job_id = any(_retry.job_ids) and unsuccessful.outcome = 'failed' and 'failed' = any(_retry.statuses)
-        order by unsuccessful.job_id
-        for update
-    ),
-    gone as (
+    with gone as (
         delete from aiserv.unsuccessful as unsuccessful
-        using failed
-        where unsuccessful.job_id between failed.job_id and failed.job_id
+        where unsuccessful.job_id = any(array(
+            select held.job_id
+            from aiserv.unsuccessful as held
+            where held.job_id = any(_retry.job_ids) and held.outcome = 'failed' and 'failed' = any(_retry.statuses)
+            order by held.job_id
+            for update
+        ))
         returning unsuccessful.job_id
     )
-    select coalesce(array_agg(gone.job_id), '{}') || array(select lease.job_id from unnest(superseded) as lease) into retried
-    from gone;
+    select coalesce(array_agg(gone.job_id), '{}') into failed from gone;
 
+    retried := failed || array(select lease.job_id from unnest(superseded) as lease);
     moment := clock_timestamp();
     insert into aiserv.attempt (job_id, attempt, worker_id, started_at, finished_at, outcome)
     select lease.job_id, lease.attempt, lease.worker_id, lease.started_at, moment, 'superseded'
@@ -66,9 +65,12 @@ begin
         usage = null,
         error_category = null,
         error_message = null
-    from unnest(retried) as again(job_id)
-    left join unnest(superseded) as lease on lease.job_id = again.job_id
-    where job.id = any(array[again.job_id]);
+    from (
+        select lease.job_id, lease.attempt, lease.started_at from unnest(superseded) as lease
+        union all
+        select ended.job_id, null, null from unnest(failed) as ended(job_id)
+    ) as lease
+    where job.id = any(array[lease.job_id]);
 
     perform aiserv._place(retried, moment);
     return retried;

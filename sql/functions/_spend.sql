@@ -11,7 +11,7 @@ begin
     end
     from aiserv.job as job
     where lease.job_id = any(_spend.job_ids)
-      and job.id = any(array[lease.job_id])  -- see _complete
+      and job.id = any(array[lease.job_id])
       and exists (
           select from aiserv.queue_setting as setting
           where setting.model_profile = lease.model_profile

@@ -9,9 +9,8 @@ begin
     return array(
         select provider.name
         from aiserv.provider as provider
-        -- `between`: see _complete.
         left join aiserv.lease as lease
-            on lease.job_id between provider.probe_job_id and provider.probe_job_id and lease.attempt = provider.probe_attempt
+            on lease.job_id = any(array[provider.probe_job_id]) and lease.attempt = provider.probe_attempt
         where provider.name = any(_unprobed.names) and provider.paused_until <= clock_timestamp() and lease.job_id is null
         order by provider.name
     );

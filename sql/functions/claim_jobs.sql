@@ -56,7 +56,6 @@ begin
         );
         update aiserv.lease as lease set updated_at = clock_timestamp() where lease.job_id = any(repeated);
         if found then
-            -- One by one, or all leases might be read for each: see _complete.
             return query
             select job.*
             from unnest(repeated) with ordinality as claim(job_id, position)

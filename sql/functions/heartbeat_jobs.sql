@@ -20,13 +20,12 @@ begin
     if not (heartbeat_jobs.lease between interval '1 second' and interval '24 hours') then
         raise exception using errcode = 'JV400', message = 'lease: must be from 1s to 24h';
     end if;
-    -- `between`: see _complete.
     update aiserv.lease as held
     set lease_expires_at = greatest(
             held.lease_expires_at, clock_timestamp() + coalesce(heartbeat_jobs.lease, held.lease)
         ),
         updated_at = clock_timestamp()
-    from (
+    where held.job_id = any(array(
         select found.job_id
         from (
             select given.job_id, given.attempt
@@ -42,8 +41,7 @@ begin
             -- Whoever holds one lease for long, as an open transaction that cancels its job, must not cost the others.
             for update skip locked
         ) as found
-    ) as free
-    where held.job_id between free.job_id and free.job_id;
+    ));
 
     return query
     select job.*

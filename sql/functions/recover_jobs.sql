@@ -19,19 +19,16 @@ begin
         return;
     end if;
     -- Judged and deleted in one statement: a lease that is renewed or settled meanwhile is left alone.
-    with expired as (
-        select lease.job_id
-        from aiserv.lease as lease
-        where lease.lease_expires_at < clock_timestamp()
-        order by lease.job_id
-        limit recover_jobs.max_jobs
-        for update skip locked
-    ),
-    gone as (
-        -- `between`: see _complete.
+    with gone as (
         delete from aiserv.lease as lease
-        using expired
-        where lease.job_id between expired.job_id and expired.job_id and lease.lease_expires_at < clock_timestamp()
+        where lease.job_id = any(array(
+            select expired.job_id
+            from aiserv.lease as expired
+            where expired.lease_expires_at < clock_timestamp()
+            order by expired.job_id
+            limit recover_jobs.max_jobs
+            for update skip locked
+        )) and lease.lease_expires_at < clock_timestamp()
         returning lease.*
     )
     select array_agg(gone.*::aiserv.lease order by gone.job_id) into lost from gone;

@@ -11,7 +11,7 @@ begin
 
     delete from aiserv.provider as provider
     using gone
-    join aiserv.job as job on job.id = any(array[gone.job_id])  -- see _complete
+    join aiserv.job as job on job.id = any(array[gone.job_id])
     where provider.probe_job_id = gone.job_id and provider.probe_attempt = gone.attempt and job.outcome = 'completed';
 
     -- It ended and proved nothing, or its worker died: another one may go.

@@ -56,9 +56,8 @@ MUTANTS = [
     Mutant(
         "a cancel leaves the lease",
         "sql/functions/_cancel.sql",
-        "delete from aiserv.lease as lease using held where lease.job_id between held.job_id and held.job_id"
-        " returning lease.*",
-        "select lease.* from aiserv.lease as lease join held using (job_id)",
+        "delete from aiserv.lease as lease\n",
+        "update aiserv.lease as lease set attempt = lease.attempt\n",
         "tests/sql/test_interleavings.py::test_two_transitions_at_once_end_as_one_after_the_other[cancel]",
     ),
     Mutant(
@@ -92,8 +91,8 @@ MUTANTS = [
     Mutant(
         "leases are judged by the beginning of the transaction",
         "sql/functions/recover_jobs.sql",
-        "        where lease.lease_expires_at < clock_timestamp()\n",
-        "        where lease.lease_expires_at < now()\n",
+        "            where expired.lease_expires_at < clock_timestamp()\n",
+        "            where expired.lease_expires_at < now()\n",
         "tests/sql/test_recovery.py::test_a_lease_that_runs_out_during_a_transaction_is_over_in_it",
     ),
     Mutant(
@@ -106,19 +105,8 @@ MUTANTS = [
     Mutant(
         "the sweep judges, and then takes by id",
         "sql/functions/recover_jobs.sql",
-        "        for update skip locked\n"
-        "    ),\n"
-        "    gone as (\n"
-        "        -- `between`: see _complete.\n"
-        "        delete from aiserv.lease as lease\n"
-        "        using expired\n"
-        "        where lease.job_id between expired.job_id and expired.job_id"
-        " and lease.lease_expires_at < clock_timestamp()\n",
-        "    ),\n"
-        "    gone as (\n"
-        "        delete from aiserv.lease as lease\n"
-        "        using expired\n"
-        "        where lease.job_id between expired.job_id and expired.job_id\n",
+        "            for update skip locked\n        )) and lease.lease_expires_at < clock_timestamp()\n",
+        "        ))\n",
         "tests/sql/test_interleavings.py::test_two_transitions_at_once_end_as_one_after_the_other[heartbeat]",
     ),
     Mutant(

@@ -6,7 +6,7 @@ MUTANTS = [
     Mutant(
         "a cancelled job may be retried",
         "sql/functions/_retry.sql",
-        "unsuccessful.outcome = 'failed' and ",
+        "held.outcome = 'failed' and ",
         "",
         "tests/sql/test_transitions.py"
         "::test_a_verb_leads_from_a_state_where_the_table_says_or_changes_nothing[retry_job-cancelled]",
@@ -14,10 +14,9 @@ MUTANTS = [
     Mutant(
         "a completed job may be retried",
         "sql/functions/_retry.sql",
-        "array(select lease.job_id from unnest(superseded) as lease) into retried",
+        "array(select lease.job_id from unnest(superseded) as lease);",
         "array(select lease.job_id from unnest(superseded) as lease)\n"
-        "        || array(select job.id from aiserv.job as job where job.outcome = 'completed')\n"
-        "    into retried",
+        "        || array(select job.id from aiserv.job as job where job.outcome = 'completed');",
         "tests/sql/test_transitions.py"
         "::test_a_verb_leads_from_a_state_where_the_table_says_or_changes_nothing[retry_job-completed]",
     ),

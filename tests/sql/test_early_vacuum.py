@@ -105,6 +105,11 @@ def retry(db: Db) -> None:
     call(db, "retry_jobs", id=[row["job_id"] for row in rows] or [uuid4()])
 
 
+def cancel(db: Db) -> None:
+    rows = db.execute("select job_id from aiserv.lease order by job_id limit 50").fetchall()
+    call(db, "cancel_jobs", id=[row["job_id"] for row in rows] or [uuid4()])
+
+
 def beat(db: Db) -> None:
     leases = db.execute("select job_id, attempt from aiserv.lease order by job_id limit 50").fetchall()
     call(
@@ -126,7 +131,14 @@ def delete(db: Db) -> None:
 @pytest.mark.parametrize("planned", ["when there are none", "when there are many"])
 @pytest.mark.parametrize(
     ("prepare", "act"),
-    [(claim_all, settle), (claim_all, beat), (fail_all, retry), (fail_all, prune), (fail_all, delete)],
+    [
+        (claim_all, settle),
+        (claim_all, beat),
+        (claim_all, cancel),
+        (fail_all, retry),
+        (fail_all, prune),
+        (fail_all, delete),
+    ],
 )
 def test_fifty_of_many_jobs_are_found_one_by_one_whenever_that_was_planned(
     db: Db, connect: Connect, prepare: Callable[[Db], None], act: Callable[[Db], None], planned: str
