@@ -38,9 +38,18 @@ class BulkQueries(Queries):
         )
 
     async def _in_pieces(self, verb: str, chosen: BulkFilter) -> AsyncIterator[list[Reached]]:
-        # What is created meanwhile is not meant, or there might be no end.
+        # What is created meanwhile is not meant, or there might be no end. What is there is, also when the clock went
+        # back.
         (until,) = await self._row(
-            "select least(clock_timestamp(), %(created_before)s::timestamptz)", chosen.parameters()
+            """
+            select least(
+                greatest(clock_timestamp(), (
+                    select newest.created_at + interval '1 microsecond' from aiserv.list_jobs(max_jobs => 1) as newest
+                )),
+                %(created_before)s::timestamptz
+            )
+            """,
+            chosen.parameters(),
         )
         given: dict[str, Any] = {**chosen.parameters(), "created_before": until, "after": None}
         left = chosen.limit

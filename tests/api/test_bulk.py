@@ -190,3 +190,19 @@ async def test_a_list_and_a_bulk_verb_mean_the_same_by_a_filter(api: Api) -> Non
     answer = await api.post("jobs/cancel", {"owner_ref": ["a", ""]})
 
     assert sorted(job["id"] for job in listed) == answer.json["ids"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_jobs_that_were_created_before_the_clock_was_set_back_are_meant_too(
+    api: Api, db: psycopg.Connection[DictRow], verb: str
+) -> None:
+    (old,) = await failed(api, 1)
+    (waiting,) = await batch(api, {})
+    with db.transaction():
+        # What no transition does: the guards are switched off.
+        db.execute("set local session_replication_role = replica")
+        db.execute("update aiserv.job set created_at = created_at + interval '1 hour'")
+
+    answer = await api.post(f"jobs/{verb}", {"owner_service": CHAT["owner_service"]})
+
+    assert answer.json["ids"] == [old if verb == "retry" else waiting]
