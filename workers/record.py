@@ -1,5 +1,6 @@
 """What a worker remembers of its work, for its status."""
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ class Record:
     """How attempts ended since the start, and the latest trouble: an error category or an SQLSTATE, never a text."""
 
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: float = field(default_factory=time.monotonic)  # the same, for how long ago: clocks are set
     ends: Counter[End] = field(default_factory=Counter)
     last_claim_at: datetime | None = None
     last_error: str | None = None

@@ -1,6 +1,6 @@
 """The worker's own HTTP port: health, readiness, metrics, and what it is doing."""
 
-from datetime import UTC, datetime
+import time
 from typing import Any
 
 from aiohttp import web
@@ -38,7 +38,7 @@ def worker_status(worker: Worker, settings: WorkerSettings) -> dict[str, Any]:
         "instance_id": str(worker.instance_id),
         "state": state,
         "started_at": time_text(record.started_at),
-        "uptime_seconds": (datetime.now(UTC) - record.started_at).total_seconds(),
+        "uptime_seconds": time.monotonic() - record.started,
         "task_types": worker.task_types,
         "model_profiles": worker.model_profiles,
         "claim_limit": worker.slots,
