@@ -82,6 +82,15 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
         return {**body, "errors": list(self.errors)} if self.errors else body
 
 
+def unauthorized() -> Problem:
+    """The problem of a request without a token that is known."""
+    return Problem(
+        "unauthorized",
+        "a valid bearer token is needed: Authorization: Bearer <token>",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
 def unavailable(detail: str) -> Problem:
     """The problem of a service that will be back: the client should come again."""
     return Problem("unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

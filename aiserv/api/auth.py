@@ -4,7 +4,7 @@ from aiohttp import web
 
 from aiserv.api.app_keys import CALLER, DATABASE
 from aiserv.api.requests import path_id
-from aiserv.problems import Problem
+from aiserv.problems import Problem, unauthorized
 from aiserv.tokens import Caller, Scope, Tokens
 
 
@@ -12,11 +12,7 @@ def check_token(request: web.Request, tokens: Tokens, needed: Scope | None) -> C
     """Who asks, having a token whose scope is enough; unknown paths of the API need one, too, of whatever scope."""
     caller = tokens.caller(request.headers.get("Authorization", ""))
     if caller is None:
-        raise Problem(
-            "unauthorized",
-            "a valid bearer token is needed: Authorization: Bearer <token>",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+        raise unauthorized()
     request[CALLER] = caller
     if needed and not caller.may(needed):
         raise Problem("forbidden", f"this needs a token of scope {needed}; {caller.name} has {caller.scope}")

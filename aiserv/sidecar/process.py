@@ -18,6 +18,7 @@ from aiserv.sidecar.gpus import Gpus
 from aiserv.sidecar.sampler import Row, Sample, Sampler
 from aiserv.sidecar.vllm import Vllm
 from aiserv.sidecar.whisperx import WhisperX
+from aiserv.tokens import Tokens
 from aiserv.values import go_duration
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ async def watch(
 
     Raises SettingsError without SIDECAR_TOKEN.
     """
-    tokens = settings.tokens
+    tokens = Tokens(settings.tokens)
     async with AsyncExitStack() as stack:
         # Connections are not kept: between two samples a server may have been replaced.
         http = await stack.enter_async_context(

@@ -15,6 +15,7 @@ from aiserv.sidecar import sampler as sampling
 from aiserv.sidecar.app import sidecar_application
 from aiserv.sidecar.metrics import GAUGES
 from aiserv.sidecar.sampler import Row, Sample, Sampler, SourceError
+from aiserv.tokens import Tokens
 from tests.waiting import SOON
 
 GPU: Row = {
@@ -63,7 +64,7 @@ async def breaks() -> list[Row]:
 
 @asynccontextmanager
 async def client_of(sampler: Sampler) -> AsyncIterator[TestClient[Any, Any]]:
-    async with TestClient(TestServer(sidecar_application(sampler, ["other", "right"]))) as client:
+    async with TestClient(TestServer(sidecar_application(sampler, Tokens(["other", "right"])))) as client:
         yield client
 
 
