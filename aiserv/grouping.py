@@ -8,6 +8,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
+from aiserv.problems import Problem, unavailable
 from aiserv.wake import Wake
 
 Item = TypeVar("Item")
@@ -24,15 +25,16 @@ class _Member(NamedTuple, Generic[Item, Outcome]):
     """An item on its way, and what becomes of it: anyio has no future, and an event and fields beside it cost more."""
 
     item: Item
-    outcome: asyncio.Future[Outcome | None]
+    outcome: asyncio.Future[Outcome]
 
 
 class Grouping(Generic[Item, Outcome]):
     """Sends items in groups, `lanes` of them at a time: one commit and one notification for all that came meanwhile.
 
     There is no timer: what finds a free lane leaves at once. `send(items, alone)` returns an outcome for each
-    item, in order, or None for one that must travel alone, beside the groups, because it may take long: in one of
-    `places_alone`, which several groupings may share, for each of them holds a connection. When it
+    item, in order, or why it is refused, or None for one that must travel alone, beside the groups, because it may take
+    long: another transaction has what it `waits_for`. It does so in one of `places_alone`, which several groupings may
+    share, for each of them holds a connection. When `send`
     raises for a group, and `is_of_one` says that it may be the fault of one member and that nothing has happened, or
     nothing that a repeat would do twice, each travels alone; otherwise all of them get the error, and so does all that
     waits behind them: it would fare no better, and its caller should hear so while it is there.
@@ -40,27 +42,29 @@ class Grouping(Generic[Item, Outcome]):
 
     def __init__(
         self,
-        send: Callable[[Sequence[Item], bool], Awaitable[Sequence[Outcome | None]]],
+        send: Callable[[Sequence[Item], bool], Awaitable[Sequence[Outcome | Problem | None]]],
         places_alone: anyio.CapacityLimiter,
         *,
         size: Callable[[Item], int],
         is_of_one: Callable[[Exception], bool],
+        waits_for: str,
         lanes: int = 1,
     ) -> None:
         self._send = send
         self._places_alone = places_alone
         self._size = size
         self._is_of_one = is_of_one
+        self._waits_for = waits_for
         self._lanes = lanes
         self._waiting: deque[_Member[Item, Outcome]] = deque()
         self._wake = Wake()
 
-    async def __call__(self, item: Item) -> Outcome | None:
-        """What became of the item, or None (nothing) if it could not travel alone either. Raises what `send` raised.
+    async def __call__(self, item: Item) -> Outcome:
+        """What became of the item. Raises why it was refused, what `send` raised, or 503 if it could not travel alone.
 
         A caller that is cancelled takes the item along if it has not left yet.
         """
-        outcome: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Member(item, outcome))
         self._wake()
         return await outcome
@@ -97,7 +101,7 @@ class Grouping(Generic[Item, Outcome]):
         with anyio.move_on_after(PATIENCE_SECONDS) as patience:
             await self._places_alone.acquire()
         if patience.cancelled_caught:
-            _tell(member, None)
+            self._tell(member, None)
             return
         try:
             await self._sent([member], alone=True)
@@ -123,10 +127,15 @@ class Grouping(Generic[Item, Outcome]):
             if outcome is None and not alone:
                 left.append(member)
             else:
-                _tell(member, outcome)
+                self._tell(member, outcome)
         return left
 
-
-def _tell(member: _Member[Item, Outcome], outcome: Outcome | None) -> None:
-    if not member.outcome.done():
-        member.outcome.set_result(outcome)
+    def _tell(self, member: _Member[Item, Outcome], outcome: Outcome | Problem | None) -> None:
+        if member.outcome.done():
+            return
+        if outcome is None:
+            outcome = unavailable(f"another transaction holds {self._waits_for}")
+        if isinstance(outcome, Problem):
+            member.outcome.set_exception(outcome)
+        else:
+            member.outcome.set_result(outcome)

@@ -48,6 +48,7 @@ insert into aiserv.installed (file) values
 \ir functions/_check_filter.sql
 \ir functions/_check_names.sql
 \ir functions/_check_room.sql
+\ir functions/_checked_cursor.sql
 \ir functions/_chosen_ids.sql
 \ir functions/_claim.sql
 \ir functions/_claim_complaint.sql
@@ -76,6 +77,7 @@ insert into aiserv.installed (file) values
 \ir functions/_is_storable.sql
 \ir functions/_keep_cursor.sql
 \ir functions/_lanes.sql
+\ir functions/_lanes_after.sql
 \ir functions/_lease.sql
 \ir functions/_level.sql
 \ir functions/_lock_limits.sql
@@ -84,6 +86,7 @@ insert into aiserv.installed (file) values
 \ir functions/_move_cursor.sql
 \ir functions/_next_wake.sql
 \ir functions/_open_queues.sql
+\ir functions/_owners_lanes.sql
 \ir functions/_pages.sql
 \ir functions/_place.sql
 \ir functions/_places.sql

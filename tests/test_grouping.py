@@ -8,6 +8,7 @@ import pytest
 
 from aiserv import grouping
 from aiserv.grouping import Grouping
+from aiserv.problems import Problem
 from tests.waiting import SOON
 
 
@@ -34,6 +35,7 @@ async def grouped(road: Road, lanes: int = 1) -> AsyncIterator[Grouping[str, str
         anyio.CapacityLimiter(1),
         size=len,
         is_of_one=lambda error: isinstance(error, ValueError),
+        waits_for="the key",
         lanes=lanes,
     )
     async with anyio.create_task_group() as tasks:
@@ -180,12 +182,17 @@ async def test_one_that_must_travel_alone_holds_up_nobody_and_groupings_share_th
         alone_now.difference_update(items)
         return [None if "too slow" in item else item.upper() for item in items]
 
-    outcomes: dict[str, str | None] = {}
+    outcomes: dict[str, str | int] = {}
     places = anyio.CapacityLimiter(2)
-    group, other = (Grouping[str, str](send, places, size=len, is_of_one=lambda _: False) for _ in range(2))
+    group, other = (
+        Grouping[str, str](send, places, size=len, is_of_one=lambda _: False, waits_for="the key") for _ in range(2)
+    )
 
     async def one(group: Grouping[str, str], item: str) -> None:
-        outcomes[item] = await group(item)
+        try:
+            outcomes[item] = await group(item)
+        except Problem as refused:
+            outcomes[item] = refused.status
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
@@ -199,7 +206,7 @@ async def test_one_that_must_travel_alone_holds_up_nobody_and_groupings_share_th
                 patience.set()
         tasks.cancel_scope.cancel()
 
-    assert outcomes == {"slow 1": "SLOW 1", "slow 2": "SLOW 2", "slow 3": "SLOW 3", "too slow": None}
+    assert outcomes == {"slow 1": "SLOW 1", "slow 2": "SLOW 2", "slow 3": "SLOW 3", "too slow": 503}
     assert alone_most == 2
 
 
@@ -213,14 +220,15 @@ async def test_one_that_finds_no_place_to_travel_alone_hears_so_in_time(monkeypa
         sent.append(alone)
         return [None for _ in items]
 
-    group = Grouping[str, str](send, places, size=len, is_of_one=lambda _: False)
+    group = Grouping[str, str](send, places, size=len, is_of_one=lambda _: False, waits_for="the key")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(group.run)
         with anyio.fail_after(SOON):
-            assert await group("slow") is None
+            with pytest.raises(Problem, match="another transaction holds the key") as refused:
+                await group("slow")
         tasks.cancel_scope.cancel()
 
-    assert sent == [False]
+    assert (sent, refused.value.status) == ([False], 503)
 
 
 async def test_a_caller_that_goes_takes_its_item_along_and_nobody_elses() -> None:

@@ -8,7 +8,6 @@ import anyio
 from aiserv.database import Database, is_of_one_row
 from aiserv.grouping import Grouping
 from aiserv.models import CreateJob
-from aiserv.problems import Problem, unavailable
 from aiserv.queries.base import PATIENCE, PATIENCE_ALONE
 from aiserv.queries.jobs import CreatedJob, Creation
 
@@ -28,18 +27,18 @@ class Creates:
 
     def __init__(self, database: Database, places_alone: anyio.CapacityLimiter) -> None:
         self._database = database
-        self._grouping = Grouping[_Sent, Creation](
-            self._create_each, places_alone, size=lambda sent: len(sent.text), is_of_one=is_of_one_row, lanes=LANES
+        self._grouping = Grouping[_Sent, CreatedJob](
+            self._create_each,
+            places_alone,
+            size=lambda sent: len(sent.text),
+            is_of_one=is_of_one_row,
+            waits_for="the idempotency key",
+            lanes=LANES,
         )
 
     async def create_job(self, body: str, job: CreateJob) -> CreatedJob:
         """The new job, or the one that its idempotency key made before. Raises Problem for a refusal."""
-        created = await self._grouping(_Sent(job.over(body), job.is_plain))
-        if created is None:
-            raise unavailable("another transaction holds the idempotency key")
-        if isinstance(created, Problem):
-            raise created
-        return created
+        return await self._grouping(_Sent(job.over(body), job.is_plain))
 
     async def run(self) -> None:
         """Create what is asked for, for ever."""

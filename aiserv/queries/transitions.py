@@ -70,10 +70,8 @@ class TransitionQueries(Queries):
         rows = await self._rows(
             """
             select
-                each.code, each.message, (each.settled).id,
-                case when each.code is null then aiserv.job_json(each.settled)::text end,
-                case when each.code is null then aiserv.job_version(each.settled) end,
-                (each.settled).status, (each.settled).attempt, (each.settled).task_type, (each.settled).model_profile
+                each.code, each.message, each.id, each.job::text, each.version, each.status, each.attempt,
+                each.task_type, each.model_profile
             from aiserv.settle_each(settlements => %(settlements)s::json, patience => %(patience)s) as each
             """,
             {"settlements": f"[{','.join(settlements)}]", "patience": patience},

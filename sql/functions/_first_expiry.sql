@@ -4,15 +4,12 @@ language plpgsql
 set search_path = pg_temp
 as $$
 declare
-    kept    jsonb;
+    kept    jsonb := aiserv._cursor('aiserv.lease_cursor');
     soonest timestamptz;
     head    tid;
     -- So many pages are walked over as quickly as kept in mind.
     few     tid := '(100,0)'::tid;
 begin
-    if current_setting('aiserv.lease_cursor', true) <> '' then
-        kept := aiserv._cursor('aiserv.lease_cursor');
-    end if;
     select min(lease.lease_expires_at), min(lease.ctid)
     into soonest, head
     from aiserv.lease as lease

@@ -1,5 +1,5 @@
 create or replace function aiserv._keep_cursor(
-    name   text,
+    name   aiserv._cursor_name,
     cursor jsonb,
     place  jsonb
 )
@@ -9,7 +9,7 @@ set search_path = pg_temp
 as $$
 begin
     perform set_config(
-        _keep_cursor.name,
+        _keep_cursor.name::text,
         -- From time to time a look from the head finds what lies before: retried, released, or committed late.
         (jsonb_build_object('until', coalesce(_keep_cursor.cursor -> 'until', to_jsonb(clock_timestamp() + interval '5 seconds')))
             || _keep_cursor.place)::text,

@@ -49,52 +49,11 @@ begin
             from unnest(_level.model_profiles, _level.task_types) as queue(model_profile, task_type)
         );
     elsif not _level.is_lowest then
-        -- One look for each owner.
-        _level.lanes := array(
-            with recursive owner(model_profile, task_type, owner_service) as (
-                select queue.model_profile, queue.task_type, last.owner_service
-                from unnest(_level.model_profiles, _level.task_types) as queue(model_profile, task_type)
-                cross join lateral (
-                    select ready.owner_service
-                    from aiserv.ready as ready
-                    where ready.model_profile = queue.model_profile
-                      and ready.task_type = queue.task_type
-                      and ready.priority = _level.level
-                    order by ready.owner_service desc
-                    limit 1
-                ) as last
-                union all
-                select owner.model_profile, owner.task_type, previous.owner_service
-                from owner
-                cross join lateral (
-                    select ready.owner_service
-                    from aiserv.ready as ready
-                    where ready.model_profile = owner.model_profile
-                      and ready.task_type = owner.task_type
-                      and ready.priority = _level.level
-                      and ready.owner_service < owner.owner_service
-                    order by ready.owner_service desc
-                    limit 1
-                ) as previous
-            )
-            select (owner.model_profile, owner.task_type, owner.owner_service, '-infinity', aiserv._lowest_id('epoch'))::aiserv._lane
-            from owner
-        );
+        _level.lanes := aiserv._owners_lanes(_level.model_profiles, _level.task_types, _level.level);
     end if;
 
     if _level.cursor is not null then
-        _level.lanes := array(
-            select (
-                lane.model_profile, lane.task_type, lane.owner_service,
-                coalesce((spot.place ->> 0)::timestamptz, lane.run_at), coalesce((spot.place ->> 1)::uuid, lane.job_id)
-            )::aiserv._lane
-            from unnest(_level.lanes) as lane
-            cross join lateral (
-                select _level.cursor -> 'lanes' -> jsonb_build_array(
-                    lane.model_profile, lane.task_type, _level.level, lane.owner_service
-                )::text as place
-            ) as spot
-        );
+        _level.lanes := aiserv._lanes_after(_level.cursor, _level.lanes, _level.level);
     end if;
 end;
 $$;

@@ -293,3 +293,6 @@ create type aiserv.finding as (
     detail text,
     advice text
 );
+
+-- The settings in which a session keeps where its looks have come to: see _cursor. A type, so that no other name is taken for one.
+create type aiserv._cursor_name as enum ('aiserv.claim_cursor', 'aiserv.lease_cursor', 'aiserv.prune_cursor');

@@ -39,7 +39,7 @@ JOB_IN = {
         create_each.job ->> 'owner_ref' as owner_ref, create_each.job ->> 'status' as status,
         (create_each.job ->> 'attempt')::integer as attempt
     """,
-    "settle_each": "(settle_each.settled).status, settle_each.code",
+    "settle_each": "settle_each.status, settle_each.code",
 }
 
 

@@ -211,7 +211,7 @@ class AttemptRules(Compared):
         expected, shown, window = self.both(
             lambda: self.model.settle(items),
             function,
-            "(settle_each.settled).id, (settle_each.settled).status, settle_each.code" if each else "*",
+            "settle_each.id, settle_each.status, settle_each.code" if each else "*",
             settlements=json.dumps(sent),
         )
         assert [(None if row["code"] else row["status"], row["code"]) for row in shown] == expected
