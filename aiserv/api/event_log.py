@@ -1,5 +1,6 @@
 """What has finished lately, for those who listen: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -8,15 +9,18 @@ from uuid import UUID, uuid4
 
 import anyio
 
-from aiserv.database import Database
+from aiserv.database import Database, DatabaseError
 from aiserv.filters import WatchEvents
 from aiserv.listener import notified_ids
 from aiserv.queries.jobs import Summary
 from aiserv.wake import Until, Wake, until
 
+logger = logging.getLogger(__name__)
+
 KEPT: Final = 10_000
 PIECE: Final = 500
 COMMENT_SECONDS: Final = 15.0
+RETRY_SECONDS: Final = 1.0
 # An event without an id: `Last-Event-ID` stays what it was before it.
 RESYNC: Final = "event: resync\ndata: {}\n\n"
 COMMENT: Final = ": still here\n\n"
@@ -86,7 +90,14 @@ class Events:
                 yield RESYNC
             elif position < self._last:
                 news = self._behind(position)
-                await self._read(news)
+                try:
+                    await self._read(news)
+                except DatabaseError as error:
+                    logger.warning("events could not be read, trying again: %s", type(error).__name__)
+                    yield COMMENT
+                    with patience(anyio.current_time() + RETRY_SECONDS):
+                        await woken.wait()
+                    continue
                 position = news[-1].number
                 for event in news:
                     if event.job and _matches(watched, event.job):

@@ -60,6 +60,9 @@ class Reception:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem and the log the rest
             response = problem_response(problem_of(error, request_id), request)
             status = GONE if isinstance(error, ConnectionError) else None
+            if request.writer.output_size > 0:
+                # An answer that has begun can only break off: a second one would stand in the middle of it.
+                request.protocol.force_close()
         # A stream that its handler began has sent its headers.
         if not response.prepared:
             response.headers["X-Request-Id"] = request_id

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import anyio
 import psycopg
@@ -15,6 +16,8 @@ from psycopg.rows import DictRow
 from aiserv import tokens
 from aiserv.answers.jobs import JobSummary
 from aiserv.api import event_log
+from aiserv.database import Database
+from aiserv.queries.jobs import Summary
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
 from tests.waiting import SOON
@@ -245,3 +248,48 @@ async def test_whatever_others_notify_the_stream_goes_on(
         await api.post(f"jobs/{created['id']}/cancel")
 
         assert (await stream.job())["id"] == created["id"]
+
+
+async def test_a_stream_outlives_that_events_cannot_be_read(
+    api: Api, subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Database.summaries
+    failed = anyio.Event()
+
+    async def fail_once(database: Database, job_ids: list[UUID]) -> list[Summary]:
+        if failed.is_set():
+            return await read(database, job_ids)
+        failed.set()
+        raise psycopg.OperationalError("gone")
+
+    monkeypatch.setattr(Database, "summaries", fail_once)
+
+    async with subscribe() as stream:
+        job_id = await cancelled(api)
+        told = await stream.job()
+
+    assert failed.is_set()
+    assert told["id"] == job_id
+
+
+async def test_a_stream_that_breaks_is_cut_off_and_not_answered_a_second_time(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks(_database: Database, _job_ids: list[UUID]) -> list[Summary]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Database, "summaries", breaks)
+    await api.listening()
+    received = b""
+
+    async with await anyio.connect_tcp("127.0.0.1", api.port) as client:
+        await client.send(b"GET /api/v1/events HTTP/1.1\r\nHost: aiserv\r\n\r\n")
+        while b"still here" not in received:
+            received += await client.receive()
+        await cancelled(api)
+        with anyio.fail_after(SOON), suppress(anyio.EndOfStream):
+            while True:
+                received += await client.receive()
+
+    assert received.count(b"HTTP/1.1") == 1
+    assert not received.endswith(b"0\r\n\r\n")
