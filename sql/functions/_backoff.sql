@@ -8,4 +8,5 @@ as $$
     select least(2 ^ _backoff.failures, 600) * (0.5 + random() / 2) * interval '1 second';
 $$;
 
-comment on function aiserv._backoff is 'How long a job waits after its so-many-th failure: 2, 4, 8 … seconds, at most 10 minutes, each cut by up to a half at random.';
+comment on function aiserv._backoff is
+'How long a job waits after its so-many-th failure: 2, 4, 8 … seconds, at most 10 minutes, each cut by up to a half at random.';

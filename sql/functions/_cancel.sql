@@ -65,5 +65,6 @@ begin
 end;
 $$;
 
-comment on function aiserv._cancel is 'Cancel those of the jobs that are pending or running, or only those with one of these statuses, and return their ids. A job that
+comment on function aiserv._cancel is
+'Cancel those of the jobs that are pending or running, or only those with one of these statuses, and return their ids. A job that
 moves from place to place meanwhile may be missed: look, and call again.';

@@ -31,4 +31,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._check_filter is 'The filter itself, or JV400 for an empty array or a status that is not among statuses.';
+comment on function aiserv._check_filter is
+'The filter itself, or JV400 for an empty array or a status that is not among statuses.';

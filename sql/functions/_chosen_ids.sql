@@ -21,5 +21,5 @@ end;
 $$;
 
 comment on function aiserv._chosen_ids is
-'The ids of up to max_jobs jobs that a bulk verb is to try, oldest first; ids that were named come back as they are: some may be of no job,
-or of one with another status.';
+'The ids of up to max_jobs jobs that a bulk verb is to try, oldest first; ids that were named come back as they are: some may be of
+no job, or of one with another status.';

@@ -17,4 +17,5 @@ as $$
 $$;
 
 comment on function aiserv._claim_complaint is
-'Why the arguments of a claim make no sense; null when they do. Without a search path of its own, so that the planner can inline it.';
+'Why the arguments of a claim make no sense; null when they do. Without a search path of its own, so that the planner can inline
+it.';

@@ -56,4 +56,5 @@ end;
 $$;
 
 comment on function aiserv._complete is
-'Complete those of the jobs with a result whose lease the given attempt and worker hold (null: whoever holds it); returns their positions in the arrays.';
+'Complete those of the jobs with a result whose lease the given attempt and worker hold (null: whoever holds it); returns their
+positions in the arrays.';

@@ -11,4 +11,5 @@ $$;
 
 comment on function aiserv._cursor is
 'Where the looks of this session have come to, while it pays to begin there: those of claims in each lane, those for leases that run
-out, those for jobs to prune. Null is the head, as nearly always. Without a search path of its own, so that the planner can inline it.';
+out, those for jobs to prune. Null is the head, as nearly always. Without a search path of its own, so that the planner can inline
+it.';

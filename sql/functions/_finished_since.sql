@@ -21,4 +21,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._finished_since is 'The counters of the minutes since then, folded or not, to be summed; none without since.';
+comment on function aiserv._finished_since is
+'The counters of the minutes since then, folded or not, to be summed; none without since.';

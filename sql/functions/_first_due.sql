@@ -18,5 +18,5 @@ as $$
 $$;
 
 comment on function aiserv._first_due is
-'When the first scheduled job of these queues becomes due, in the one row; null for none. Without a search path of its own, so that the
-planner can inline it.';
+'When the first scheduled job of these queues becomes due, in the one row; null for none. Without a search path of its own, so that
+the planner can inline it.';

@@ -33,5 +33,5 @@ end;
 $$;
 
 comment on function aiserv._first_expiry is
-'When the first lease of all runs out, or when to look again, if that is sooner; null for neither. While many rows of settled jobs are
-kept, a lease made in the last five seconds may be missed, if it found room before all others.';
+'When the first lease of all runs out, or when to look again, if that is sooner; null for neither. While many rows of settled jobs
+are kept, a lease made in the last five seconds may be missed, if it found room before all others.';

@@ -45,4 +45,5 @@ end;
 $$;
 
 comment on function aiserv._fold is
-'Fold the deltas of the counters into totals and forget workers not seen for a day. It changes no number; returns how many it folded, 100,000 at most.';
+'Fold the deltas of the counters into totals and forget workers not seen for a day. It changes no number; returns how many it
+folded, 100,000 at most.';

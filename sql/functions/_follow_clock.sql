@@ -44,5 +44,5 @@ end;
 $$;
 
 comment on function aiserv._follow_clock is
-'If the clock was set back, let nobody wait until it is again as late as it was: leases begin anew, pauses of providers and turns of owners
-move back with it. Times that callers have given stay.';
+'If the clock was set back, let nobody wait until it is again as late as it was: leases begin anew, pauses of providers and turns of
+owners move back with it. Times that callers have given stay.';

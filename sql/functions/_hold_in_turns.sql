@@ -68,5 +68,6 @@ $$;
 
 comment on function aiserv._hold_in_turns is
 'Lock up to max_jobs ready jobs of these lanes: owners in turns, within an owner by run_at, then id. Says in that order where they
-lie, how large their inputs are, each and together, and in which of the lanes; null for none. Of each lane it looks only at as many as are needed to give
-max_jobs, times depth; is_last says that the lanes hold nothing else, otherwise what is left may lie deeper than other claims hold.';
+lie, how large their inputs are, each and together, and in which of the lanes; null for none. Of each lane it looks only at as many
+as are needed to give max_jobs, times depth; is_last says that the lanes hold nothing else, otherwise what is left may lie deeper
+than other claims hold.';

@@ -18,4 +18,5 @@ end;
 $$;
 
 comment on function aiserv._is_storable is
-'Whether the strings of a JSON document are text: no NUL and no lone surrogate, which the type json lets pass and readers choke on.';
+'Whether the strings of a JSON document are text: no NUL and no lone surrogate, which the type json lets pass and readers choke
+on.';

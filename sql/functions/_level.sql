@@ -59,6 +59,6 @@ end;
 $$;
 
 comment on function aiserv._level is
-'The highest priority below the one given with ready jobs in these queues, null for none, and its lanes: one for each owner with ready
-jobs, or the one of the owner that is asked for. They begin at the head, or where the cursor is. is_lowest says that there is nothing
-else in these queues; otherwise there may be, at this level or below.';
+'The highest priority below the one given with ready jobs in these queues, null for none, and its lanes: one for each owner with
+ready jobs, or the one of the owner that is asked for. They begin at the head, or where the cursor is. is_lowest says that there is
+nothing else in these queues; otherwise there may be, at this level or below.';

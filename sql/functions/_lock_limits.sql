@@ -32,4 +32,5 @@ end;
 $$;
 
 comment on function aiserv._lock_limits is
-'Hold the settings of these profiles (none or null: of all), so that claims of limited queues go one after the other, and fill up their rates.';
+'Hold the settings of these profiles (none or null: of all), so that claims of limited queues go one after the other, and fill up
+their rates.';

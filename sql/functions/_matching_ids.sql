@@ -63,4 +63,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._matching_ids is 'The ids of up to max_jobs jobs that match the filter, past the id after, newest or oldest first.';
+comment on function aiserv._matching_ids is
+'The ids of up to max_jobs jobs that match the filter, past the id after, newest or oldest first.';

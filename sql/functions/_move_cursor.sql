@@ -23,4 +23,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._move_cursor is 'Let the next claims of this session begin after these jobs, just claimed, for up to five seconds.';
+comment on function aiserv._move_cursor is
+'Let the next claims of this session begin after these jobs, just claimed, for up to five seconds.';

@@ -43,4 +43,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._owners_lanes is 'The lanes of all owners with ready jobs of this priority in these queues, from their heads.';
+comment on function aiserv._owners_lanes is
+'The lanes of all owners with ready jobs of this priority in these queues, from their heads.';

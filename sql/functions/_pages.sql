@@ -10,5 +10,5 @@ as $$
 $$;
 
 comment on function aiserv._pages is
-'How many pages of a table and its key this session has read lately. Its growth is the cost of what was done between. Without a search
-path of its own, so that the planner can inline it.';
+'How many pages of a table and its key this session has read lately. Its growth is the cost of what was done between. Without a
+search path of its own, so that the planner can inline it.';

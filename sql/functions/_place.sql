@@ -19,4 +19,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._place is 'Put jobs that are pending again into aiserv.ready, or into aiserv.scheduled if their run_at is after due.';
+comment on function aiserv._place is
+'Put jobs that are pending again into aiserv.ready, or into aiserv.scheduled if their run_at is after due.';

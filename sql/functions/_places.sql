@@ -31,5 +31,6 @@ as $$
     );
 $$;
 
-comment on function aiserv._places is 'Where a job lies: lease, ready, scheduled; nowhere once it is finished. Without a search path of its own, so that the planner can
+comment on function aiserv._places is
+'Where a job lies: lease, ready, scheduled; nowhere once it is finished. Without a search path of its own, so that the planner can
 inline it.';

@@ -70,5 +70,5 @@ end;
 $$;
 
 comment on function aiserv._read_settlements is
-'The items of settle_jobs in columns, in order: a result of null is one that fails. complaints is null when all make sense, else says of
-each what does not.';
+'The items of settle_jobs in columns, in order: a result of null is one that fails. complaints is null when all make sense, else
+says of each what does not.';

@@ -17,5 +17,5 @@ end;
 $$;
 
 comment on function aiserv._record_shape is
-'Remember what the schema is made of, for inspect_shape to compare it with. before holds definitions by object as they were before an
-update: only what differs from it is remembered, so that an update makes nothing right that somebody changed by hand.';
+'Remember what the schema is made of, for inspect_shape to compare it with. before holds definitions by object as they were before
+an update: only what differs from it is remembered, so that an update makes nothing right that somebody changed by hand.';

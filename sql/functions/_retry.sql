@@ -77,5 +77,6 @@ begin
 end;
 $$;
 
-comment on function aiserv._retry is 'Make those of the jobs that are running or failed, or only those with one of these statuses, pending again with a clean slate, and
+comment on function aiserv._retry is
+'Make those of the jobs that are running or failed, or only those with one of these statuses, pending again with a clean slate, and
 return their ids.';

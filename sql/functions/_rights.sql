@@ -20,4 +20,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._rights is 'Who owns a thing, and what our own roles may do with it; whether others may do too much is for inspect_rights.';
+comment on function aiserv._rights is
+'Who owns a thing, and what our own roles may do with it; whether others may do too much is for inspect_rights.';

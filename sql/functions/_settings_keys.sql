@@ -15,4 +15,5 @@ end;
 $$;
 
 comment on function aiserv._settings_keys is
-'The advisory locks of the settings of these model profiles, each once and in order; of none or null, that of claims that name no profile.';
+'The advisory locks of the settings of these model profiles, each once and in order; of none or null, that of claims that name no
+profile.';

@@ -78,5 +78,6 @@ end;
 $$;
 
 comment on function aiserv._store_jobs is
-'Store the items: all of them, or those that have a new id. Returns their ids in input order and, if asked, the jobs as they are now.
+'Store the items: all of them, or those that have a new id. Returns their ids in input order and, if asked, the jobs as they are
+now.
 Raises a data exception or a null violation for what makes no sense: _complaint_about says what.';

@@ -64,6 +64,6 @@ end;
 $$;
 
 comment on function aiserv._take is
-'Lease up to max_jobs ready jobs of these lanes of one priority level to the claimer, no further one once their inputs have max_bytes,
-and return them in order, or null. is_last says that the lanes hold nothing else; otherwise what is left may lie deeper than other
-claims hold, or before the cursor. pages is how many it took to find them, but for the way to each lane.';
+'Lease up to max_jobs ready jobs of these lanes of one priority level to the claimer, no further one once their inputs have
+max_bytes, and return them in order, or null. is_last says that the lanes hold nothing else; otherwise what is left may lie deeper
+than other claims hold, or before the cursor. pages is how many it took to find them, but for the way to each lane.';

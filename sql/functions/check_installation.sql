@@ -21,5 +21,5 @@ end;
 $$;
 
 comment on function aiserv.check_installation is
-'What is wrong with this installation, as far as PostgreSQL can see it with the rights of who asks: a topic, a status (ok, warning or
-problem), what was found, and what to do. patience is how long a transaction may be open. aiserv doctor looks at the rest.';
+'What is wrong with this installation, as far as PostgreSQL can see it with the rights of who asks: a topic, a status (ok, warning
+or problem), what was found, and what to do. patience is how long a transaction may be open. aiserv doctor looks at the rest.';

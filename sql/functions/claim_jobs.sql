@@ -78,14 +78,15 @@ end;
 $$;
 
 comment on function aiserv.claim_jobs is
-'Give up to max_jobs due jobs to a worker, each under a lease: highest priority first, owners in turns, within an owner the
-earliest run_at, then id; beside a long transaction a job that came back may wait five seconds more. Missing or empty task_types
-and model_profiles mean any. A paused or full queue gives none.
+'Give up to max_jobs due jobs to a worker, each under a lease: highest priority first, owners in turns, within an owner the earliest
+run_at, then id; beside a long transaction a job that came back may wait five seconds more. Missing or empty task_types and
+model_profiles mean any. A paused or full queue gives none.
 The attempt of a job returned is the token that complete_job, fail_job, release_job and heartbeat_job want.
 A repeat with the same worker_id and claim_id returns what still runs of that claim, each job at a new version. A claim that comes
-back short recovers expired leases first, unless recover is false. instance_id tells workers of one worker_id apart, slots is how many jobs at once it can
-do: list_workers shows both. A queue all of whose providers are in trouble gives none while they pause, then single probes;
-providers names those of a model profile, as {"whisperx": ["whisperx", "qwen2-audio"]}; one that nobody names has one provider, of
-its own name. queues names the task types of the profiles that do not go with all of them, as {"whisperx": ["transcription"]}.
+back short recovers expired leases first, unless recover is false. instance_id tells workers of one worker_id apart, slots is how
+many jobs at once it can do: list_workers shows both. A queue all of whose providers are in trouble gives none while they pause,
+then single probes; providers names those of a model profile, as {"whisperx": ["whisperx", "qwen2-audio"]}; one that nobody names
+has one provider, of its own name. queues names the task types of the profiles that do not go with all of them, as
+{"whisperx": ["transcription"]}.
 With owner_service only jobs of that owner are given. Raises JV400 (worker_id of 1 to 200 characters, max_jobs 0 to 1000, lease 1
 second to 24 hours, malformed providers or queues).';

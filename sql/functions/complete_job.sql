@@ -40,4 +40,5 @@ $$;
 comment on function aiserv.complete_job is
 'Store the result of a running job and finish it. attempt is what the claim returned: without it whoever runs the job is meant.
 A repeat by the same attempt with the same result returns the job unchanged.
-Raises JN404 (no such job), JL409 (attempt or worker no longer holds it), JS409 (it is not running), JV400 (no result, malformed usage).';
+Raises JN404 (no such job), JL409 (attempt or worker no longer holds it), JS409 (it is not running), JV400 (no result, malformed
+usage).';

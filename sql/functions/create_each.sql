@@ -96,8 +96,8 @@ end;
 $$;
 
 comment on function aiserv.create_each is
-'Store many jobs in one transaction, each for itself, and return in input order what became of each: the job as job_json
-shows it, its version and whether it is new, or the code (JV400, JK422, JQ429), message, detail and hint of its refusal. jobs is a JSON array
-of objects with the parameters of create_job. An item is refused with 55P03 when another transaction holds its idempotency key
-for longer than patience: create it alone, or with more of it. plain as in create_batch.
+'Store many jobs in one transaction, each for itself, and return in input order what became of each: the job as job_json shows it,
+its version and whether it is new, or the code (JV400, JK422, JQ429), message, detail and hint of its refusal. jobs is a JSON array
+of objects with the parameters of create_job. An item is refused with 55P03 when another transaction holds its idempotency key for
+longer than patience: create it alone, or with more of it. plain as in create_batch.
 Raises JV400 (jobs is no array).';

@@ -37,5 +37,6 @@ end;
 $$;
 
 comment on function aiserv.get_batch is
-'How far a batch is: {"batch_id", "created_at", "counts": {"pending", "running", "completed", "failed", "cancelled", "total"}, "finished"}.
+'How far a batch is: {"batch_id", "created_at", "counts": {"pending", "running", "completed", "failed", "cancelled", "total"},
+"finished"}.
 Raises JN404 (no such batch).';

@@ -50,4 +50,5 @@ $$;
 comment on function aiserv.heartbeat_job is
 'Renew the lease of a running job and, if given, show progress. lease is how long from now; without it as long as claimed for.
 A lease never gets shorter.
-Raises JN404 (no such job), JL409 (attempt or worker no longer holds it: stop), JS409 (it is not running), JV400 (lease or progress out of range).';
+Raises JN404 (no such job), JL409 (attempt or worker no longer holds it: stop), JS409 (it is not running), JV400 (lease or progress
+out of range).';

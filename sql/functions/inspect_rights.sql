@@ -83,5 +83,4 @@ end;
 $$;
 
 comment on function aiserv.inspect_rights is
-'Whether anybody may do more than is meant, or a guard is off: topics role, grants, public_schema,
-switched_off.';
+'Whether anybody may do more than is meant, or a guard is off: topics role, grants, public_schema, switched_off.';

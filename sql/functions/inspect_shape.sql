@@ -44,5 +44,5 @@ end;
 $$;
 
 comment on function aiserv.inspect_shape is
-'Whether tables, columns, constraints, indexes, triggers, views, owners and the rights of our roles are as they were installed: topic
-objects.';
+'Whether tables, columns, constraints, indexes, triggers, views, owners and the rights of our roles are as they were installed:
+topic objects.';

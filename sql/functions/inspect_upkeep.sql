@@ -61,4 +61,5 @@ $$;
 
 comment on function aiserv.inspect_upkeep is
 'What makes an installation slower and slower: topics transactions, prepared_transactions, replication_slots, dead_rows,
-notifications. patience is how long a transaction may be open. The transactions of others are seen by members of pg_read_all_stats alone.';
+notifications. patience is how long a transaction may be open. The transactions of others are seen by members of pg_read_all_stats
+alone.';

@@ -11,4 +11,5 @@ begin
 end;
 $$;
 
-comment on function aiserv.installed_files is 'The files of sql/ that this schema was made of, as they were then: how a server finds out whether it fits.';
+comment on function aiserv.installed_files is
+'The files of sql/ that this schema was made of, as they were then: how a server finds out whether it fits.';

@@ -10,4 +10,5 @@ begin
 end;
 $$;
 
-comment on function aiserv.list_providers is 'The providers in trouble: what kind, since when, until when they pause. One that is well is not listed.';
+comment on function aiserv.list_providers is
+'The providers in trouble: what kind, since when, until when they pause. One that is well is not listed.';

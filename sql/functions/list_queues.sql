@@ -34,5 +34,6 @@ end;
 $$;
 
 comment on function aiserv.list_queues is
-'The queues with their pauses, limits and numbers; of one model profile, or of one task type of it. task_type null is the whole profile.
+'The queues with their pauses, limits and numbers; of one model profile, or of one task type of it. task_type null is the whole
+profile.
 With owner_service the numbers are of its jobs, and a queue without settings is listed only if it has any there.';

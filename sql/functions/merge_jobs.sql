@@ -32,4 +32,5 @@ end;
 $$;
 
 comment on function aiserv.merge_jobs is
-'The item over the defaults, key by key, null counting as given. Two input objects merge by their top-level keys; values keep their text.';
+'The item over the defaults, key by key, null counting as given. Two input objects merge by their top-level keys; values keep their
+text.';

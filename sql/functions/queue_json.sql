@@ -20,4 +20,5 @@ begin
 end;
 $$;
 
-comment on function aiserv.queue_json is 'The queue as the HTTP API shows it. Try: select aiserv.queue_json(queue) from aiserv.queue as queue.';
+comment on function aiserv.queue_json is
+'The queue as the HTTP API shows it. Try: select aiserv.queue_json(queue) from aiserv.queue as queue.';

@@ -10,4 +10,5 @@ end;
 $$;
 
 comment on function aiserv.queue_version is
-'What tells one state of the settings of a queue from another: the ETag of the HTTP API. Its numbers change all the time and do not count.';
+'What tells one state of the settings of a queue from another: the ETag of the HTTP API. Its numbers change all the time and do not
+count.';

@@ -53,7 +53,7 @@ end;
 $$;
 
 comment on function aiserv.report_provider is
-'Say that a provider is in trouble, and why: it pauses for all workers, for as long as it asks (retry_after), else ever longer, up to
-10 seconds. A queue all of whose providers pause gives nothing; after the pause it gives one job as a probe, which opens the
+'Say that a provider is in trouble, and why: it pauses for all workers, for as long as it asks (retry_after), else ever longer, up
+to 10 seconds. A queue all of whose providers pause gives nothing; after the pause it gives one job as a probe, which opens the
 queue when it completes. job_id and attempt are those of the run that found out. Without a category: it is well again.
 Returns until when it pauses, null when it is well. Raises JV400 (malformed words, retry_after out of range).';

@@ -75,6 +75,6 @@ $$;
 comment on function aiserv.settle_jobs is
 'Complete and fail many jobs in one transaction. settlements is a JSON array of {"id", "attempt", "result", "worker_id"?, "usage"?}
 and {"id", "attempt", "category", "message", "worker_id"?, "retryable"?, "retry_after"?, "usage"?}. Returns in order what became of
-each: its status, or the code, detail and hint of a refusal (JV400, without an id: it makes no sense); one refused item fails alone. With fenced => false an item may lack
-attempt, and means whoever runs the job.
+each: its status, or the code, detail and hint of a refusal (JV400, without an id: it makes no sense); one refused item fails alone.
+With fenced => false an item may lack attempt, and means whoever runs the job.
 Raises JV400 when settlements is no array.';

@@ -30,5 +30,6 @@ end;
 $$;
 
 comment on function aiserv.sweep is
-'What a server does every half a minute and when next_wake says: follow a clock that was set back, recover expired leases, make scheduled
-jobs ready that are due, fold the counters, prune what is older than retention (0 keeps all). Returns when to come again at the latest, or null. Any number may run at once.';
+'What a server does every half a minute and when next_wake says: follow a clock that was set back, recover expired leases, make
+scheduled jobs ready that are due, fold the counters, prune what is older than retention (0 keeps all). Returns when to come again
+at the latest, or null. Any number may run at once.';

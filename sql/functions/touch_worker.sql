@@ -70,4 +70,5 @@ $$;
 comment on function aiserv.touch_worker is
 'Say that a worker is alive and what it takes; claim_jobs does it by itself. Written at most every 10 seconds for the same facts.
 Returns its instance: the one given, or for a worker over HTTP or psql one made of its name and of the owner_service that it works
-for, if for one alone. Raises JV400 (worker_id of 1 to 200 characters, malformed providers or queues: claim_jobs says what they are).';
+for, if for one alone. Raises JV400 (worker_id of 1 to 200 characters, malformed providers or queues: claim_jobs says what they
+are).';

@@ -22,7 +22,9 @@ begin
 end;
 $$;
 
-comment on function aiserv._count_jobs is 'Count jobs completed and deleted; _store_jobs counts those created. No update of a completed job is legal, so each completes once.';
+comment on function aiserv._count_jobs is
+'Count jobs completed and deleted; _store_jobs counts those created. No update of a completed job is legal, so each completes
+once.';
 
 create or replace trigger _300_count_completed
 after update on aiserv.job

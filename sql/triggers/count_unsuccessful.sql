@@ -17,7 +17,8 @@ begin
 end;
 $$;
 
-comment on function aiserv._count_unsuccessful is 'Count failed and cancelled jobs, and those that stop being so by a retry or a prune.';
+comment on function aiserv._count_unsuccessful is
+'Count failed and cancelled jobs, and those that stop being so by a retry or a prune.';
 
 create or replace trigger _300_count_added
 after insert on aiserv.unsuccessful

@@ -25,7 +25,8 @@ end;
 $$;
 
 comment on function aiserv._end_probes is
-'When a job stops running that probed a provider: its success means that the provider is well, all else that another job may probe it.';
+'When a job stops running that probed a provider: its success means that the provider is well, all else that another job may probe
+it.';
 
 create or replace trigger _310_end_probes
 after delete on aiserv.lease

@@ -17,7 +17,8 @@ begin
 end;
 $$;
 
-comment on function aiserv._guard_job is 'Refuse changes that no transition makes, also by hand. Fires only where its triggers'' conditions hold.';
+comment on function aiserv._guard_job is
+'Refuse changes that no transition makes, also by hand. Fires only where its triggers'' conditions hold.';
 
 -- After the change, which is the same to whoever is refused: before it, each row would be locked first, and that be written to WAL.
 create or replace trigger _100_guard_finished

@@ -14,7 +14,8 @@ begin
 end;
 $$;
 
-comment on function aiserv._notify_finished is 'Tell servers which jobs have reached a final state: ids, comma-separated, up to 200 a notification.';
+comment on function aiserv._notify_finished is
+'Tell servers which jobs have reached a final state: ids, comma-separated, up to 200 a notification.';
 
 create or replace trigger _200_notify_finished
 after update on aiserv.job

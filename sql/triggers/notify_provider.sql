@@ -14,7 +14,8 @@ begin
 end;
 $$;
 
-comment on function aiserv._notify_provider is 'Tell workers that the queues of a provider give again: all of it, or the next probe.';
+comment on function aiserv._notify_provider is
+'Tell workers that the queues of a provider give again: all of it, or the next probe.';
 
 create or replace trigger _200_notify_well
 after delete on aiserv.provider

@@ -9,7 +9,8 @@ begin
 end;
 $$;
 
-comment on function aiserv._notify_ready is 'Tell workers that something of a model profile became claimable: once a statement and profile.';
+comment on function aiserv._notify_ready is
+'Tell workers that something of a model profile became claimable: once a statement and profile.';
 
 create or replace trigger _200_notify_ready
 after insert on aiserv.ready

@@ -45,7 +45,8 @@ begin
 end;
 $$;
 
-comment on function aiserv._settle_limits is 'When jobs stop running: tell workers of slots that became free in limited queues, and correct their token balance.';
+comment on function aiserv._settle_limits is
+'When jobs stop running: tell workers of slots that became free in limited queues, and correct their token balance.';
 
 create or replace trigger _300_settle_limits
 after delete on aiserv.lease
