@@ -7,7 +7,7 @@ from typing import Any
 from tests.sql.calls import Db
 
 # Those that grow with the jobs.
-TABLES = "job", "ready", "scheduled", "lease", "attempt", "unsuccessful", "idempotency", "batch", "idempotency", "batch"
+TABLES = "job", "ready", "scheduled", "lease", "attempt", "unsuccessful", "idempotency", "batch"
 
 
 def keep_statistics(db: Db) -> None:

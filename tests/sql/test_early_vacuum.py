@@ -8,6 +8,7 @@ import pytest
 
 from tests.sql.calls import Connect, Db, call, claim, create_many, let_time_come
 from tests.sql.reads import TABLES, keep_statistics, rows_scanned
+from tests.sql.trouble import let_pause_end, report
 
 
 def keys_read(db: Db, act: Callable[[], object]) -> int:
@@ -81,6 +82,42 @@ def test_jobs_created_with_keys_are_found_one_by_one(db: Db, connect: Connect) -
     # To read all there are, once to compare each with all, would be 4,000 at least.
     assert 200 <= creating <= 1_000
     assert 200 <= repeating <= 1_000
+
+
+def test_a_claim_at_a_rate_finds_the_jobs_that_it_spends_tokens_on_one_by_one(db: Db, connect: Connect) -> None:
+    elsewhere = connect()
+    keep_statistics(db)
+    call(db, "set_queue", model_profile="qwen", tokens_per_minute=1_000_000)
+    with db.transaction():
+        create_many(db, [{}] * 2_000)
+        for table in TABLES:
+            elsewhere.execute(f"vacuum aiserv.{table}".encode())
+
+    claiming = keys_read(db, lambda: claim(db, 10))
+
+    # To read all there are for each would be 20,000.
+    assert 10 <= claiming <= 1_000
+
+
+def test_the_success_of_a_probe_among_others_reads_no_other_job(db: Db, connect: Connect) -> None:
+    elsewhere = connect()
+    keep_statistics(db)
+    with db.transaction():
+        create_many(db, [{}] * 2_000)
+        for table in (*TABLES, "provider"):
+            elsewhere.execute(f"vacuum analyze aiserv.{table}".encode())
+    jobs = claim(db, 49)
+    report(db)
+    let_pause_end(db)
+    jobs += claim(db, 2)
+    results = json.dumps([{"id": str(job["id"]), "attempt": 1, "result": 1} for job in jobs])
+
+    settling = keys_read(db, lambda: call(db, "settle_jobs", settlements=results))
+
+    assert len(jobs) == 50
+    assert call(db, "list_providers") == []
+    # To read all there are but once would be 2,000 more.
+    assert 50 <= settling <= 1_000
 
 
 FAILURE = {"category": "timeout", "message": "", "retryable": False}
