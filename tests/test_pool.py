@@ -41,14 +41,14 @@ async def test_a_line_that_moves_is_waited_in_for_longer(connections: Pool) -> N
     async def hold(number: int) -> None:
         async with connections.connection():
             served.append(number)
-            # Half of what would be a standstill: the last ones wait for two of them.
+            # Half of what would be a standstill: the last ones wait for several of them.
             await anyio.sleep(pool.LOOKS * pool.LOOK_SECONDS / 2)
 
     async with anyio.create_task_group() as tasks:
-        for number in range(10):
+        for number in range(30):
             tasks.start_soon(hold, number)
 
-    assert served == list(range(10))
+    assert served == list(range(30))
 
 
 @pytest.mark.usefixtures("hurried")

@@ -60,10 +60,32 @@ def test_jobs_pruned_before_cost_a_prune_nothing(db: Db) -> None:
 def test_a_lease_of_the_dead_is_found_while_others_are_passed_over(db: Db) -> None:
     (job,) = create_many(db, [{}])
     claim(db, 1)
-    call(db, "recover_jobs")
     let_lease_run_out(db, job["id"])
+    call(db, "next_wake")
 
     assert [recovered["id"] for recovered in call(db, "recover_jobs")] == [job["id"]]
+
+
+@pytest.mark.parametrize(
+    ("cursor", "move"),
+    [
+        ("aiserv.claim_cursor", "select from aiserv.claim_jobs(worker_id => 'worker-1')"),
+        ("aiserv.prune_cursor", "select from aiserv.prune_jobs(retention => '1 microsecond', max_jobs => 1)"),
+    ],
+)
+def test_a_cursor_that_moves_on_lasts_no_longer_for_it(db: Db, cursor: str, move: str) -> None:
+    jobs = create_many(db, [{}] * 2)
+    call(db, "cancel_jobs", id=[jobs[0]["id"]])
+    read = f"select current_setting('{cursor}')::jsonb as kept"
+
+    # At once: between two calls the machine may stand still for as long.
+    answers = db.execute(f"select aiserv._keep_cursor('{cursor}', null, '{{}}'); {read}; {move}; {read}".encode())
+    kept = []
+    while answers.nextset():
+        kept += [row["kept"] for row in answers.fetchall() if row]
+
+    assert kept[1].keys() > kept[0].keys()
+    assert kept[1]["until"] == kept[0]["until"]
 
 
 def test_who_may_have_missed_a_lease_looks_from_the_head_within_five_seconds(db: Db) -> None:

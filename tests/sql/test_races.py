@@ -229,11 +229,11 @@ def test_a_lease_that_somebody_holds_does_not_keep_the_others_from_being_renewed
 def test_a_retry_and_a_prune_of_the_same_job_do_not_deadlock(db: Db, connect: Connect) -> None:
     job = claimed(db)
     call(db, "fail_job", job_id=job["id"], category="timeout", message="")
-    left = connect()
+    left, impatient = connect(), connect(options=IMPATIENT)
 
     with left.transaction():
         call(left, "retry_job", job_id=job["id"])
-        (pruned,) = db.execute("select aiserv.prune_jobs(retention => '1 microsecond') as jobs").fetchall()
+        (pruned,) = impatient.execute("select aiserv.prune_jobs(retention => '1 microsecond') as jobs").fetchall()
 
     assert pruned["jobs"] == 0
     assert get(db, job["id"])["status"] == "pending"

@@ -72,9 +72,13 @@ def test_a_claim_promotes_thousands_of_due_jobs_in_pieces(db: Db) -> None:
         db.execute("update aiserv.scheduled set run_at = run_at - interval '2 hours'")
         db.execute("update aiserv.job set run_at = run_at - interval '2 hours'")
 
-    taken = [len(claim(db, 1000)) for _ in range(3)]
+    taken, left = [], []
+    for _ in range(3):
+        taken.append(len(claim(db, 1000)))
+        left.append(len(db.execute("select from aiserv.scheduled").fetchall()))
 
     assert taken == [1000, 500, 0]
+    assert left == [500, 0, 0]
 
 
 def test_the_next_wake_is_the_earliest_run_at_of_the_queues_asked_for(db: Db) -> None:
