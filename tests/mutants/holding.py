@@ -179,11 +179,4 @@ MUTANTS = [
         "if false then",
         "tests/sql/test_claim_work.py::test_inputs_come_whole_whatever_their_size[claim_jobs]",
     ),
-    Mutant(
-        "a lease that was passed over is not looked for again",
-        "sql/functions/_first_expiry.sql",
-        "return least(soonest, (kept ->> 'until')::timestamptz);",
-        "return soonest;",
-        "tests/sql/test_long_transaction.py::test_who_may_have_missed_a_lease_looks_from_the_head_within_five_seconds",
-    ),
 ]

@@ -111,4 +111,11 @@ MUTANTS = [
         "if false then",
         "tests/api/test_versions.py::test_a_verb_may_name_the_version_it_is_for",
     ),
+    Mutant(
+        "what comes back waits for a clock that has gone back",
+        "sql/functions/_requeue.sql",
+        "case when _requeue.delay is null then 'infinity' else moment end",
+        "moment",
+        "tests/sql/test_transitions.py::test_a_job_that_comes_back_is_due_though_the_clock_has_gone_back",
+    ),
 ]

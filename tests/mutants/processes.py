@@ -196,4 +196,32 @@ MUTANTS = [
         "LOOK_SECONDS",
         "tests/workers/test_worker.py::test_without_a_listener_the_poll_finds_a_job",
     ),
+    Mutant(
+        "a listener that ends breaks off what PostgreSQL owes it",
+        "aiserv/listener.py",
+        "with anyio.CancelScope(shield=True), suppress(psycopg.Error):",
+        "with suppress(psycopg.Error):",
+        "tests/workers/test_listener.py::test_a_listener_that_ends_while_postgresql_owes_it_an_answer_says_nothing",
+    ),
+    Mutant(
+        "who has no descriptor left cannot hang up",
+        "aiserv/listener.py",
+        "same = socket.socket(fileno=connection.fileno())",
+        "same = socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)",
+        "tests/workers/test_listener.py::test_who_has_no_descriptor_left_can_hang_up",
+    ),
+    Mutant(
+        "each attempt has a task of its own",
+        "workers/followers.py",
+        "if self._idle or self._is_over:",
+        "if True:",
+        "tests/workers/test_followers.py::test_one_task_runs_what_comes_one_by_one",
+    ),
+    Mutant(
+        "an attempt that waits keeps the next from beginning",
+        "workers/followers.py",
+        "            self._call(tasks)\n            attempt.started = now\n",
+        "            attempt.started = now\n",
+        "tests/workers/test_followers.py::test_each_attempt_that_waits_has_a_task",
+    ),
 ]

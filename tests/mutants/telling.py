@@ -88,4 +88,18 @@ MUTANTS = [
         "        self._kept.clear()\n",
         "tests/api/test_events.py::test_lost_notifications_are_admitted",
     ),
+    Mutant(
+        "a client that goes has asked for nonsense",
+        "aiserv/api/middlewares.py",
+        "GONE if isinstance(error, ConnectionError) else None",
+        "None",
+        "tests/api/test_overview.py::test_a_client_that_goes_is_none_that_asked_for_nonsense",
+    ),
+    Mutant(
+        "labels beyond their names are dropped",
+        "aiserv/counters.py",
+        "zip(names, labels, strict=True)",
+        "zip(names, labels, strict=False)",
+        "tests/test_counters.py::test_labels_that_are_more_or_fewer_than_their_names_are_not_dropped",
+    ),
 ]

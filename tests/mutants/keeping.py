@@ -1,0 +1,111 @@
+"""What is looked for again and again: cursors, what is due, retention, and jobs by their keys."""
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS = [
+    Mutant(
+        "a lease that was passed over is not looked for again",
+        "sql/functions/_first_expiry.sql",
+        "return least(soonest, (kept ->> 'until')::timestamptz);",
+        "return soonest;",
+        "tests/sql/test_long_transaction.py::test_who_may_have_missed_a_lease_looks_from_the_head_within_five_seconds",
+    ),
+    Mutant(
+        "a claim ends where its cursor does",
+        "sql/functions/_claim.sql",
+        "            kept := null;\n",
+        "            exit;\n",
+        "tests/sql/test_claim_pages.py::test_a_job_given_back_is_found_before_the_cursor",
+    ),
+    Mutant(
+        "claims keep no cursor",
+        "sql/functions/_claim.sql",
+        "(kept is not null or pages > 8 * claimed + 100)",
+        "false",
+        "tests/sql/test_claim_pages.py::test_jobs_long_claimed_cost_no_claim_anything_though_a_transaction_keeps_their_rows",
+    ),
+    Mutant(
+        "looks for leases keep no cursor",
+        "sql/functions/_first_expiry.sql",
+        "if head > few then",
+        "if false then",
+        "tests/sql/test_long_transaction.py::test_leases_long_gone_cost_those_who_look_for_the_dead_nothing",
+    ),
+    Mutant(
+        "prunes keep no cursor",
+        "sql/functions/prune_jobs.sql",
+        "(kept is not null or pages > 8 * cardinality(old) + 100)",
+        "false",
+        "tests/sql/test_long_transaction.py::test_jobs_pruned_before_cost_a_prune_nothing",
+    ),
+    Mutant(
+        "a cursor begins behind the first lease",
+        "sql/functions/_first_expiry.sql",
+        "where lease.ctid >= coalesce(",
+        "where lease.ctid > coalesce(",
+        "tests/sql/test_long_transaction.py::test_a_lease_of_the_dead_is_found_while_others_are_passed_over",
+    ),
+    Mutant(
+        "a cursor lasts as long as it is moved",
+        "sql/functions/_keep_cursor.sql",
+        "coalesce(_keep_cursor.cursor -> 'until', to_jsonb(clock_timestamp() + interval '5 seconds'))",
+        "to_jsonb(clock_timestamp() + interval '5 seconds')",
+        "tests/sql/test_long_transaction.py::test_a_cursor_that_moves_on_lasts_no_longer_for_it",
+    ),
+    Mutant(
+        "a prune forgets since when its cursor lasts",
+        "sql/functions/prune_jobs.sql",
+        "'aiserv.prune_cursor', kept, ",
+        "'aiserv.prune_cursor', null, ",
+        "tests/sql/test_long_transaction.py::test_a_cursor_that_moves_on_lasts_no_longer_for_it",
+    ),
+    Mutant(
+        "a cursor lasts as long as its session says",
+        "sql/functions/_cursor.sql",
+        "between clock_timestamp() and clock_timestamp() + interval '5 seconds' then",
+        ">= clock_timestamp() then",
+        "tests/sql/test_claim_order.py::test_a_cursor_holds_for_no_longer_than_its_five_seconds",
+    ),
+    Mutant(
+        "all that is due becomes ready in one claim",
+        "sql/functions/_promote.sql",
+        "            limit 1000\n",
+        "",
+        "tests/sql/test_schedule.py::test_a_claim_promotes_thousands_of_due_jobs_in_pieces",
+    ),
+    Mutant(
+        "a full piece of old jobs is the last for half a minute",
+        "sql/functions/sweep.sql",
+        "if aiserv.prune_jobs(sweep.retention) >= 1000 or",
+        "if aiserv.prune_jobs(sweep.retention) > 1000 or",
+        "tests/test_sweeper.py::test_a_backlog_of_old_jobs_is_pruned_piece_by_piece_though_nobody_wakes_the_sweeper",
+    ),
+    Mutant(
+        "retention rests for as long as its pieces take",
+        "aiserv/wake.py",
+        "return min(took, REST_SECONDS)",
+        "return took",
+        "tests/workers/test_wake.py::test_what_became_due_during_a_look_is_looked_at_again_after_as_long_as_that_took_but_soon",
+    ),
+    Mutant(
+        "retention waits for who holds an old job",
+        "sql/functions/_delete_jobs.sql",
+        "            where unsuccessful.job_id = old.id\n            limit 1\n            for update skip locked\n",
+        "            where unsuccessful.job_id = old.id\n            limit 1\n            for update\n",
+        "tests/sql/test_races.py::test_a_retry_and_a_prune_of_the_same_job_do_not_deadlock",
+    ),
+    Mutant(
+        "a claim at a rate reads all jobs for each of its own",
+        "sql/functions/_spend.sql",
+        "job.id = any(array[lease.job_id])",
+        "job.id = lease.job_id",
+        "tests/sql/test_early_vacuum.py::test_a_claim_at_a_rate_finds_the_jobs_that_it_spends_tokens_on_one_by_one",
+    ),
+    Mutant(
+        "the success of a probe reads all jobs",
+        "sql/triggers/end_probes.sql",
+        "job.id = any(array[gone.job_id])",
+        "job.id = gone.job_id",
+        "tests/sql/test_early_vacuum.py::test_the_success_of_a_probe_among_others_reads_no_other_job",
+    ),
+]
