@@ -58,7 +58,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """How much is done: seconds of each part, and how many of what; a batch and the clients are at most `jobs`."""
+    """How much is done: seconds of each part, and how many of what; parts, batches and clients are at most `jobs`."""
 
     seconds: float = 5.0
     jobs: int = 20_000
@@ -164,10 +164,10 @@ class _Bench:
 
     async def _create_alone(self, connections: int) -> float:
         job = json.dumps(self._job)
-        begin = time.monotonic()
-        deadline = begin + self._options.seconds
         created = 0
         async with Database.open(self._url, size=connections, name="aiserv bench") as database:
+            begin = time.monotonic()
+            deadline = begin + self._options.seconds
 
             async def create() -> None:
                 nonlocal created
@@ -176,8 +176,9 @@ class _Bench:
                     await database.create_each([job])
 
             await asyncio.gather(*(create() for _ in range(connections)))
+            seconds = time.monotonic() - begin
         self._created += created
-        return created / (time.monotonic() - begin)
+        return created / seconds
 
     def _drain(self) -> tuple[float, int]:
         jobs = self._created
@@ -219,7 +220,8 @@ class _Bench:
                 raise LoadError(f"HTTP {status}: {body.decode(errors='replace')}")
             called[json.loads(body)["id"]] = at
 
-        await paced(create, self._options.rate, self._options.seconds)
+        options = self._options
+        await paced(create, options.rate, min(options.seconds, options.jobs / options.rate))
         while not free.empty():
             free.get_nowait().close()
         return called

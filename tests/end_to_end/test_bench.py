@@ -16,7 +16,8 @@ from tests.waiting import until
 
 Db = psycopg.Connection[DictRow]
 
-QUICK = ("bench", "--seconds", "1", "--jobs", "20", "--batch", "8", "--connections", "16", "--rate", "50", "--json")
+# As many jobs as are asked for, however long it takes.
+QUICK = ("bench", "--seconds", "60", "--jobs", "20", "--batch", "8", "--connections", "16", "--rate", "50", "--json")
 # One by one, one by one with commits of their own, and in two whole batches.
 CREATED = 20 + 20 + 16
 PATIENCE = 120  # seconds, on a busy machine

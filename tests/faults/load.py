@@ -13,12 +13,13 @@ import anyio
 
 from tests.faults.ledger import Ledger, at_rest
 from tests.faults.postgres import Connect
+from tests.faults.scale import within
 from tests.faults.service import EchoProvider, Service, echo_provider, service
 
 JOB = {"owner_service": "telephony", "task_type": "llm_chat", "model_profile": "qwen"}
 REMOTE = {**JOB, "task_type": "remote", "model_profile": "remote"}
 # For a request that no process answers because none is there.
-GIVE_UP_SECONDS = 30.0
+GIVE_UP_SECONDS = within(30)
 REST_SECONDS = 180.0
 REFUSALS = {404, 409, 503}
 Caller = Callable[[], Awaitable[None]]
@@ -181,7 +182,7 @@ class Load:
             self.resets += 1
             return None
         except TimeoutError:
-            self.surprises.append(f"{method} {path}: no answer in {GIVE_UP_SECONDS} seconds")
+            self.surprises.append(f"{method} {path}: no answer in {GIVE_UP_SECONDS:.0f} seconds")
             return None
         self.slowest = max(self.slowest, time.monotonic() - started)
         if response.status < 400:

@@ -13,10 +13,13 @@ import aiohttp
 import anyio
 from aiohttp import web
 
+from tests.faults.scale import IS_ALONE
 from tests.processes import Process, aiserv
 from tests.providers import Answer, FakeProvider, content, fake_provider, refuses
 from tests.waiting import SOON
 
+# The usual half second for newcomers is for a machine that does nothing else.
+SERVER = "aiserv" if IS_ALONE else "tests.faults.patient"
 # Short, so that a killed worker's jobs are soon somebody else's.
 LEASE_SECONDS = 2
 SLOTS = 8
@@ -44,7 +47,7 @@ class Service:
             server = self.launch_server(number, **variables)
             await server.port()
             return server
-        return await self._listening(self._start("serve", **variables))
+        return await self._listening(self._start("serve", module=SERVER, **variables))
 
     async def start_hurried_server(self, seconds: float, **variables: str) -> Process:
         """A new server with so many seconds for each thing that a client does, once it listens."""
@@ -58,7 +61,7 @@ class Service:
 
     def launch_server(self, number: int, **variables: str) -> Process:
         """A server in place of that with this number; it may not listen yet."""
-        self.servers[number] = self._start("serve", HTTP_PORT=str(self.ports[number]), **variables)
+        self.servers[number] = self._start("serve", module=SERVER, HTTP_PORT=str(self.ports[number]), **variables)
         return self.servers[number]
 
     def launch_worker(self, number: int | None = None, **variables: str) -> Process:

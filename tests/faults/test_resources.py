@@ -75,13 +75,13 @@ async def test_an_exhausted_pool_turns_callers_away_and_costs_no_lease(
                     async with http.post(f"{url}/api/v1/jobs/batch", json=body) as response:
                         seen.append((response.status, time.monotonic() - started))
 
-                blocker = connect()
+                blocker, leased = connect(), lease_end(db)
                 with blocker.transaction():
                     blocker.execute("lock table aiserv.idempotency in access exclusive mode")
                     for number in range(CALLERS):
                         tasks.start_soon(call, number)
-                    await until(lambda: waiting_for_locks(db, "aiserv serve") == CONNECTIONS)
-                    leased = lease_end(db)
+                    # Unless the machine stands still until they have all been turned away.
+                    await until(lambda: seen or waiting_for_locks(db, "aiserv serve") == CONNECTIONS)
                     for path in ("healthz", "readyz", "metrics"):
                         started = time.monotonic()
                         assert (await get(f"{url}/{path}"))[0] == 200
@@ -164,10 +164,12 @@ async def test_a_batch_is_cancelled_under_the_hands_of_eight_claimers(
                     assert response.status == 201, await response.text()
                     batch_id = (await response.json())["batch_id"]
                 creating = time.monotonic() - started
+                await until(lambda: work.completed and probes)
+                told = time.monotonic()
                 async with http.post("jobs/cancel", json={"batch_id": batch_id}) as response:
                     assert response.status == 200, await response.text()
                     cancelled = (await response.json())["cancelled"]
-                cancelling = time.monotonic() - started - creating
+                cancelling = time.monotonic() - told
                 tasks.cancel_scope.cancel()
         finally:
             work.stop.set()

@@ -15,7 +15,7 @@ from aiserv.http.serving import allow_many_connections
 from tests.faults.footprint import back_at, footprint
 from tests.faults.load import JOB
 from tests.faults.postgres import Db
-from tests.faults.scale import rounds
+from tests.faults.scale import IS_ALONE, rounds
 from tests.faults.service import service
 from tests.processes import descriptors, resident_kib
 from tests.waiting import until
@@ -152,9 +152,10 @@ async def test_slow_clients_by_the_thousand_hold_nobody_up(conninfo: str, db: Db
     measured(
         f"{dripped / 2 / DRIPPING:.0f} KiB for each that drips, {held / READING / 1024:.1f} MiB for each that reads"
     )
-    # All of them, unless the machine stood still while they came.
-    assert at_once > DRIPPING // 2
+    if IS_ALONE:
+        # Elsewhere the first may be gone when the last comes.
+        assert at_once > DRIPPING // 2
     # With the usual deadlines it would be 60 and 75.
     assert max(seen_off, cut_off) < 60
-    assert dripped < at_once * 100
+    assert dripped < 2 * DRIPPING * 100
     assert held / READING < 4 * ANSWER_BYTES / 1024
