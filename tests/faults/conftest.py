@@ -1,11 +1,14 @@
 """What faults are measured by, and how often and how long they are injected."""
 
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.faults import table
+from tests.faults.postgres import own_postgres
 from tests.faults.scale import CHAOS_SECONDS, TIMES
 
 
@@ -15,6 +18,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("fault"):
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.timeout(300 * TIMES + 2 * CHAOS_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def migrated(scratch: Path) -> Path:
+    """The data of a PostgreSQL with our schema and nothing else, which has stopped."""
+    with own_postgres(scratch / "migrated"):
+        return scratch / "migrated" / "cluster"
+
+
+@pytest.fixture
+def data(migrated: Path, tmp_path: Path) -> Path:
+    """A copy of these, for a PostgreSQL of the test's own: to make them takes seconds of a core."""
+    directory = tmp_path / "data"
+    directory.mkdir(mode=0o700)
+    shutil.copytree(migrated, directory / "cluster")
+    return directory
 
 
 @pytest.fixture

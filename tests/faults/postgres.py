@@ -72,7 +72,7 @@ class Postgres:
 
 
 @contextmanager
-def own_postgres(directory: Path, *, schema: bool = True) -> Iterator[Postgres]:
+def own_postgres(directory: Path) -> Iterator[Postgres]:
     """A PostgreSQL with our schema. Only a crash of the machine could cost what it has acknowledged."""
     postgres = Postgres(directory)
     postgres.start()
@@ -80,8 +80,7 @@ def own_postgres(directory: Path, *, schema: bool = True) -> Iterator[Postgres]:
         with postgres.connect() as connection:
             # The setting of a role is stronger than that of the command line, which is for tests without crashes.
             connection.execute("alter role all set synchronous_commit = 'on'")
-        if schema:
-            migrate(postgres.url)
+        migrate(postgres.url)
         yield postgres
     finally:
         postgres.stop()

@@ -103,12 +103,12 @@ class Nemesis:
     " 20 s, as long as asked in a soak (`AISERV_CHAOS_SEED` repeats a schedule)",
     "every invariant of the ledger; descriptors back to the start",
 )
-async def test_chaos_costs_nothing_that_was_acknowledged(tmp_path: Path, measured: Measured) -> None:
+async def test_chaos_costs_nothing_that_was_acknowledged(data: Path, measured: Measured) -> None:
     # First of all: whoever sees it fail wants to repeat it.
     measured(f"seed {CHAOS_SEED}")
     rng = Random(CHAOS_SEED)
     done: Counter[str] = Counter()
-    with own_postgres(tmp_path) as postgres:
+    with own_postgres(data) as postgres:
         async with echo_provider(CHAOS_SEED) as provider, tcp_proxy(postgres.url) as proxy:
             with service(postgres.url, provider) as running:
                 await running.start_server()

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from tests.faults.footprint import back_at, footprint
 from tests.faults.ledger import at_rest
-from tests.faults.load import JOB, Load, checked, under_load
+from tests.faults.load import JOB, Load, checked
 from tests.faults.postgres import Connect, Db, Postgres, create, own_postgres, standby_of
 from tests.faults.scale import rounds, within
 from tests.faults.service import Service, answers, echo_provider, get, service
@@ -24,8 +24,6 @@ from tests.workers.running import after
 Measured = Callable[[str], None]
 Fault = Callable[[Postgres], Awaitable[None]]
 CALLERS = 200
-# What the callers themselves keep a server at.
-LOAD_TASKS = 20
 CANCEL = """
 select pg_cancel_backend(pid)
 from pg_stat_activity
@@ -63,10 +61,8 @@ async def first_success(running: Service) -> float:
     "requests are answered 2 s after it is up (3 s after a crash), none waits over 5 s; nothing lost; files, tasks"
     " and busy connections of the server as before",
 )
-async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(
-    tmp_path: Path, measured: Measured
-) -> None:
-    with own_postgres(tmp_path) as postgres:
+async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(data: Path, measured: Measured) -> None:
+    with own_postgres(data) as postgres:
         async with echo_provider() as provider:
             with service(postgres.url, provider) as running:
                 server = await running.start_server()
@@ -92,8 +88,8 @@ async def test_whatever_ends_postgresql_the_service_recovers_and_loses_nothing(
     " in a soak",
     "each key has one job, which is done once; nothing acknowledged lost; requests are answered 3 s after it is up",
 )
-async def test_creates_with_keys_survive_immediate_restarts(tmp_path: Path, measured: Measured) -> None:
-    with own_postgres(tmp_path) as postgres:
+async def test_creates_with_keys_survive_immediate_restarts(data: Path, measured: Measured) -> None:
+    with own_postgres(data) as postgres:
         async with echo_provider(seconds=0) as provider:
             with service(postgres.url, provider) as running:
                 server = await running.start_server()
@@ -131,18 +127,22 @@ async def test_cancelled_statements_lose_nothing(conninfo: str, connect: Connect
     name = sql.Identifier(db.info.dbname)
     db.execute(sql.SQL("alter database {} set idle_in_transaction_session_timeout = 1").format(name))
     cancelled = 0
-    async with under_load(conninfo, connect, 9) as load:
-        server = load.service.servers[0]
-        before = await footprint(server)
-        ends = time.monotonic() + 5
-        while time.monotonic() < ends:
-            cancelled += db.execute(CANCEL).rowcount
-            await anyio.sleep(0.03)
-        db.execute(sql.SQL("alter database {} reset idle_in_transaction_session_timeout").format(name))
-        again = await first_success(load.service)
-        await back_at({**before, "tasks": before["tasks"] + LOAD_TASKS}, server)
+    async with echo_provider(9) as provider:
+        with service(conninfo, provider) as running:
+            server = await running.start_server()
+            await running.start_worker()
+            before = await footprint(server)
+            load = Load(running, Random(9))
+            async with load.running(connect):
+                ends = time.monotonic() + 5
+                while time.monotonic() < ends or not cancelled:
+                    cancelled += db.execute(CANCEL).rowcount
+                    await anyio.sleep(0.03)
+                db.execute(sql.SQL("alter database {} reset idle_in_transaction_session_timeout").format(name))
+                again = await first_success(running)
+            checked(load, connect, provider, running)
+            await back_at(before, server)
     measured(f"{cancelled} cancelled, {load.unavailable} times 503; {load.ledger.acknowledged} acknowledged, 0 lost")
-    assert cancelled
     assert again <= within(2)
 
 
@@ -151,11 +151,11 @@ async def test_cancelled_statements_lose_nothing(conninfo: str, connect: Connect
     "stopped for 3 s, meanwhile the provider answers",
     "the result is kept and stored, by the first attempt",
 )
-async def test_a_result_that_cannot_be_stored_yet_is_kept(tmp_path: Path, measured: Measured) -> None:
+async def test_a_result_that_cannot_be_stored_yet_is_kept(data: Path, measured: Measured) -> None:
     may_answer = anyio.Event()
     async with fake_provider() as provider:
         provider.answers(after(may_answer, content("Kept.")))
-        with own_postgres(tmp_path) as postgres, service(postgres.url, LLM_BASE_URL=provider.base_url) as running:
+        with own_postgres(data) as postgres, service(postgres.url, LLM_BASE_URL=provider.base_url) as running:
             # Longer than PostgreSQL is away: a lease that ends is another fault.
             worker = await running.start_worker(WORKER_LEASE_TIMEOUT="60s")
             with postgres.connect() as db:
@@ -183,11 +183,11 @@ async def test_a_result_that_cannot_be_stored_yet_is_kept(tmp_path: Path, measur
     "`SIGKILL` of the postmaster while the job runs, and nothing but the commit itself has flushed its claim",
     "the claim is there: the run goes on, and its attempt is the only one",
 )
-async def test_a_claim_survives_a_crash_and_its_number_is_given_out_once(tmp_path: Path, measured: Measured) -> None:
+async def test_a_claim_survives_a_crash_and_its_number_is_given_out_once(data: Path, measured: Measured) -> None:
     may_answer = anyio.Event()
     async with fake_provider() as provider:
         provider.answers(after(may_answer, content("The only run.")))
-        with own_postgres(tmp_path) as postgres, service(postgres.url, LLM_BASE_URL=provider.base_url) as running:
+        with own_postgres(data) as postgres, service(postgres.url, LLM_BASE_URL=provider.base_url) as running:
             with postgres.connect() as db:
                 db.execute("alter system set wal_writer_delay = '10s'")
                 db.execute("select pg_reload_conf()")
@@ -219,8 +219,8 @@ async def test_a_claim_survives_a_crash_and_its_number_is_given_out_once(tmp_pat
     "stopped for 4 s",
     "`/readyz` says so within 2 s, requests get 503 within 5 s, `/healthz` stays 200; then all goes on within 10 s",
 )
-async def test_while_postgresql_is_away_everybody_is_told_soon(tmp_path: Path, measured: Measured) -> None:
-    with own_postgres(tmp_path) as postgres:
+async def test_while_postgresql_is_away_everybody_is_told_soon(data: Path, measured: Measured) -> None:
+    with own_postgres(data) as postgres:
         async with echo_provider() as provider:
             with service(postgres.url, provider) as running:
                 server = await running.start_server()
@@ -255,8 +255,8 @@ async def test_while_postgresql_is_away_everybody_is_told_soon(tmp_path: Path, m
     "synchronous replica, `DATABASE_URL` of two hosts with `target_session_attrs=read-write`; `SIGKILL`, promote",
     "requests are answered 3 s after the promotion, without a restart; nothing acknowledged lost",
 )
-async def test_server_and_worker_follow_a_failover(tmp_path: Path, measured: Measured) -> None:
-    with own_postgres(tmp_path / "primary") as primary:
+async def test_server_and_worker_follow_a_failover(data: Path, tmp_path: Path, measured: Measured) -> None:
+    with own_postgres(data) as primary:
         primary.stop()
         standby = standby_of(primary, tmp_path / "standby")
         primary.start()
@@ -290,11 +290,11 @@ async def test_server_and_worker_follow_a_failover(tmp_path: Path, measured: Mea
     "a standby in place of the primary, at the same address",
     "`/readyz` 503 within 5 s, creates 503; promoted, it serves within 5 s",
 )
-async def test_a_standby_is_not_taken_for_the_primary(tmp_path: Path, measured: Measured) -> None:
-    with own_postgres(tmp_path) as postgres, service(postgres.url) as running:
+async def test_a_standby_is_not_taken_for_the_primary(data: Path, measured: Measured) -> None:
+    with own_postgres(data) as postgres, service(postgres.url) as running:
         await running.start_server()
         postgres.stop()
-        (tmp_path / "cluster" / "standby.signal").touch()
+        (data / "cluster" / "standby.signal").touch()
         postgres.start()
 
         noticed = await answers(f"{running.urls[0]}/readyz", "read-only", 503, within(5))

@@ -118,8 +118,8 @@ def test_what_a_newer_version_installed_is_left_as_it_is(conninfo: str, db: Db) 
     "an autovacuum that would take minutes, on a PostgreSQL of its own; then all views and triggers are replaced",
     "the autovacuum gives way, and the update is done within 10 s",
 )
-async def test_an_autovacuum_gives_way_to_an_update(tmp_path: Path, measured: Measured) -> None:
-    with own_postgres(tmp_path) as postgres, postgres.connect() as db:
+async def test_an_autovacuum_gives_way_to_an_update(data: Path, measured: Measured) -> None:
+    with own_postgres(data) as postgres, postgres.connect() as db:
         db.execute(SLOW_VACUUM)
         with db.transaction(force_rollback=True):
             db.execute(DEAD_ROWS)
