@@ -61,7 +61,7 @@ MUTANTS = [
     ),
     Mutant(
         "a cursor lasts as long as its session says",
-        "sql/functions/_cursor.sql",
+        "sql/functions/_checked_cursor.sql",
         "between clock_timestamp() and clock_timestamp() + interval '5 seconds' then",
         ">= clock_timestamp() then",
         "tests/sql/test_claim_order.py::test_a_cursor_holds_for_no_longer_than_its_five_seconds",
