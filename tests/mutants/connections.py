@@ -136,4 +136,11 @@ MUTANTS = [
         "            raise\n",
         "tests/test_pool.py::test_who_stops_waiting_leaves_a_place",
     ),
+    Mutant(
+        "an answer that has begun is answered again",
+        "aiserv/api/middlewares.py",
+        "            if request.writer.output_size > 0:\n",
+        "            if request.writer.output_size < 0:\n",
+        "tests/api/test_events.py::test_a_stream_that_breaks_is_cut_off_and_not_answered_a_second_time",
+    ),
 ]
