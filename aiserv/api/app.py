@@ -11,6 +11,7 @@ import anyio
 from aiohttp import web
 
 from aiserv.api.app_keys import (
+    BATCH_READING,
     CLAIM_LEASE,
     CLAIMS,
     CREATES,
@@ -123,6 +124,7 @@ class Server:
         app[CLAIM_LEASE] = self.claim_lease
         app[MAX_BATCH_BODY] = self.max_batch_body
         app[DEADLINES] = self.deadlines
+        app[BATCH_READING] = anyio.CapacityLimiter(1)
         app.add_routes(probe_routes(self.metrics.registry, self.readiness, self._refresh))
         app.add_routes(document_routes(TABLE))
         app.add_routes([route.definition() for route in TABLE])

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
+import anyio
 from aiohttp import web
 
 from aiserv.api.creates import Creates
@@ -33,5 +34,7 @@ CLAIM_LEASE: Final = web.AppKey("claim_lease", timedelta)
 DEADLINES: Final = web.AppKey("deadlines", Deadlines)
 # Bytes of a body, as sent and after decompression.
 MAX_BATCH_BODY: Final = web.AppKey("max_batch_body", int)
+# Lets one batch be read at a time.
+BATCH_READING: Final = web.AppKey("batch_reading", anyio.CapacityLimiter)
 # Set for every request to the API.
 CALLER: Final = web.RequestKey("caller", Caller)

@@ -1,14 +1,16 @@
 """What the body of a batch says, as JSON or a job a line; checked as a whole before anything is stored."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import anyio
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from aiserv.api.app_keys import CALLER
+from aiserv.api.app_keys import BATCH_READING, CALLER
 from aiserv.api.json_text import read_json, read_text, refuse_repeated
 from aiserv.api.requests import (
     error_list,
@@ -33,6 +35,9 @@ JSON_FIELDS: Final = {"input", "metadata", "priority", "max_attempts", "timeout_
 TIMES: Final = {"run_at", "delay"}
 # In one call, during which nobody else is answered: a few milliseconds.
 CHECKED_AT_ONCE: Final = 1000
+# Up to here one is read at a time: Python works on one at a time in any case, and side by side all of them would reach
+# PostgreSQL late and at once. For one that is longer nobody has to wait: it shares the time with the others.
+READ_IN_TURN_BYTES: Final = 4 * 1024 * 1024
 _ITEMS: Final = TypeAdapter(list[CreateJob])
 
 
@@ -72,9 +77,14 @@ async def _read(request: web.Request) -> Batch:
         if len(defaults) + ("return" in request.query) < len(request.query):
             raise Problem("invalid_request", "each parameter must be given once")
         lines = await read_bytes(roomy_request)
-        return await anyio.to_thread.run_sync(_of_lines, lines, defaults, wanted)
+        return await _in_thread(request, partial(_of_lines, given=defaults, wanted=wanted), lines)
     wanted = query(BatchQuery, request)
-    return await anyio.to_thread.run_sync(_of_object, await read_json_bytes(roomy_request), wanted)
+    return await _in_thread(request, partial(_of_object, wanted=wanted), await read_json_bytes(roomy_request))
+
+
+async def _in_thread(request: web.Request, read: Callable[[bytes], Batch], body: bytes) -> Batch:
+    in_turn = request.app[BATCH_READING] if len(body) <= READ_IN_TURN_BYTES else None
+    return await anyio.to_thread.run_sync(read, body, limiter=in_turn)
 
 
 def _of_object(body: bytes, wanted: BatchQuery) -> Batch:
