@@ -36,15 +36,19 @@ FIGURES: Final = {
 REASONS: Final[Mapping[int, str]] = {
     1: """for PostgreSQL a job in its place is 2.4 raw rows (93,000 instructions to 38,000), as it has four indexes and
 not two and stands in the order of claims; with the JSON, which the raw insert leaves to its client, the limits and the
-counters it is 3.3 (125,000). That several connections use both cores makes up for some of it, and the server itself
-takes a quarter of them. With no more in PostgreSQL than the job and its place, and both cores always busy, it would
-be 0.7.""",
-    2: """the bare endpoint and its client have both cores for themselves, while a create leaves PostgreSQL its share;
-and one core for the server's Python is the limit: both stay as fast on a disk that takes 0.6 ms longer for a flush
-(tried with `commit_delay`). It takes 2.4 times the CPU of the bare endpoint, and an insert a request 1.7 times ours. Of
-about 375,000 instructions below its sockets 214,000 are aiohttp's own; every request's token, id and measurement take
-about 55,000, strict JSON 41,000, the group and the answer 65,000, and psycopg comes on top. For 0.6 all that is ours
-would have to be half.""",
+counters it is 3.3 (125,000). A job takes 41 µs of CPU, of which PostgreSQL has 28 and the server 13, and a raw row 11
+with its client; but four connections keep 1.7 of the two cores busy, and one keeps one. With both always busy it would
+be 0.54; with no more in PostgreSQL than the job and its place, too, 0.65.""",
+    2: """the limit is one core for the server's Python. Where ours went before all else on the machine, `perf sched`
+saw the server running for 95 to 97 % of the time, whatever PostgreSQL and the client did, which left half of the other
+core idle: it waits for neither disk nor locks, and one, two or three groups in flight, or none that is small beside a
+large one, made the same rate within a tenth. That was 5,400 jobs/s, 0.41 of the bare endpoint, and 4,400 where nothing
+else ran; why that is less has not been seen. A create takes the server 160 to 180 µs of CPU, an insert a
+request 320 to 350, and the bare endpoint 75 to 85; in instructions it is 1.9 times that endpoint. With HTTP, checks and
+answer alone, neither grouped nor stored, it takes 140 to 150, so 0.6, which is 125 to 140, is out of reach of all that
+concerns PostgreSQL; 2, against an insert a request, is 160 on a core that is never idle. Of about 375,000 instructions
+below its sockets 214,000 are aiohttp's own; every request's token, id and measurement take about 55,000, strict JSON
+41,000, the group and the answer 65,000, and psycopg comes on top.""",
     3: """pgmq is the best of the three, and CPU is what counts, also on such a disk: `pgmq.send` takes PostgreSQL
 212,000 instructions and a job in a group of sixteen 243,000, of which its row, indexes and place are 93,000, the answer
 37,000, and its share of what each statement takes besides 50,000. A third of `pgmq.send` would be 71,000, less than the
