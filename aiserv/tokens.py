@@ -132,8 +132,8 @@ def read_tokens(file: Path) -> Known:
         raise _unfit(f"cannot be read: {type(error).__name__}") from None
     known: dict[bytes, Caller] = {}
     for name, entry in entries.items():
-        if not re.fullmatch(_NAME, name):
-            raise _unfit("a name must be 1 to 100 letters, digits, dots, dashes and underscores")
+        if complaint := _complaint(name):
+            raise _unfit(complaint)
         digest = bytes.fromhex(entry.sha256)
         if digest in known:
             raise _unfit(f"{name} has the digest of {known[digest].name}")
@@ -145,14 +145,22 @@ def new_token(name: str, scope: str, owner: str) -> tuple[str, str]:
     """A new token, to be told once, and its table for the file. Raises ValueError that says what does not fit."""
     if scope not in ALLOWED:
         raise ValueError("the scope must be read, write, worker or admin")
-    if not re.fullmatch(_NAME, name):
-        raise ValueError("the name must be 1 to 100 letters, digits, dots, dashes and underscores")
+    if complaint := _complaint(name):
+        raise ValueError(complaint)
     if not 1 <= len(owner) <= 200 or not owner.isprintable():  # noqa: PLR2004 - as of a job
         raise ValueError("the owner must be 1 to 200 printable characters, or * for all")
     token = f"aiserv_{secrets.token_urlsafe(TOKEN_BYTES)}"
     quoted = owner.replace("\\", "\\\\").replace('"', '\\"')
     entry = f'[{_key(name)}]\nscope = "{scope}"\nowner_service = "{quoted}"\nsha256 = "{_digest(token).hex()}"\n'
     return token, entry
+
+
+def _complaint(name: str) -> str | None:
+    """Why this cannot be the name of a scoped token."""
+    if not re.fullmatch(_NAME, name):
+        return "a name must be 1 to 100 letters, digits, dots, dashes and underscores"
+    # Of those who have none of their own, where it is remembered who did what.
+    return f"the name {name} is taken" if name in {ANYBODY.name, PLAIN.name} else None
 
 
 def _key(name: str) -> str:

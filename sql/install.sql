@@ -18,13 +18,16 @@ set local client_min_messages = warning;
 \ir migrations/0002_queues.sql
 \ir migrations/0003_counters.sql
 \ir migrations/0004_providers.sql
+\ir migrations/0005_actions.sql
 insert into aiserv.installed (file) values
     ('migrations/0001_jobs.sql'),
     ('migrations/0002_queues.sql'),
     ('migrations/0003_counters.sql'),
-    ('migrations/0004_providers.sql');
+    ('migrations/0004_providers.sql'),
+    ('migrations/0005_actions.sql');
 
 \ir views/_counters.sql
+\ir views/actions.sql
 \ir views/attempts.sql
 \ir views/jobs.sql
 \ir views/_serving.sql
@@ -42,6 +45,7 @@ insert into aiserv.installed (file) values
 \ir functions/_are_gone.sql
 \ir functions/_backoff.sql
 \ir functions/_cancel.sql
+\ir functions/_changed_settings.sql
 \ir functions/_check_bulk.sql
 \ir functions/_check_completion.sql
 \ir functions/_check_failure.sql
@@ -93,9 +97,11 @@ insert into aiserv.installed (file) values
 \ir functions/_promote.sql
 \ir functions/_provider_pause.sql
 \ir functions/_providers_of.sql
+\ir functions/_prune_actions.sql
 \ir functions/_prune_batches.sql
 \ir functions/_queues.sql
 \ir functions/_read_settlements.sql
+\ir functions/_record_action.sql
 \ir functions/_record_shape.sql
 \ir functions/_refuse_mismatch.sql
 \ir functions/_remember_turns.sql

@@ -54,10 +54,17 @@ def test_a_new_token_fits_the_file(file: Path, name: str, owner: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "scope", "owner"),
-    [("", "read", "*"), ("a b", "read", "*"), ("a", "root", "*"), ("a", "read", ""), ("a", "read", "\n")],
+    [
+        ("", "read", "*"),
+        ("a b", "read", "*"),
+        ("anybody", "read", "*"),
+        ("a", "root", "*"),
+        ("a", "read", ""),
+        ("a", "read", "\n"),
+    ],
 )
 def test_a_token_that_would_not_fit_is_not_made(name: str, scope: str, owner: str) -> None:
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match=r"must be|is taken"):
         new_token(name, scope, owner)
 
 
@@ -75,6 +82,8 @@ def test_a_token_that_would_not_fit_is_not_made(name: str, scope: str, owner: st
         (f'{TABLE}token = "plain-secret"', "reader.token is not known"),
         (TABLE + TABLE.replace("reader", "other"), "other has the digest of reader"),
         (TABLE.replace("reader", '"a b"'), "a name must be 1 to 100 letters"),
+        (TABLE.replace("reader", "AI_SERVICE_TOKEN"), "the name AI_SERVICE_TOKEN is taken"),
+        (TABLE.replace("reader", "anybody"), "the name anybody is taken"),
         ("\udcff", "cannot be read: UnicodeDecodeError"),
     ],
 )

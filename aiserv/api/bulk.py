@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from aiserv.answers.jobs import Cancelled, Retried
-from aiserv.api.app_keys import DATABASE, METRICS
+from aiserv.api.app_keys import CALLER, DATABASE, METRICS
 from aiserv.api.requests import parse
 from aiserv.api.responses import json_response
 from aiserv.api.routing import Routes
@@ -26,7 +26,8 @@ async def retry_jobs(request: web.Request) -> web.Response:
     """Make all failed or running jobs that match pending again, oldest first."""
     _, chosen = await parse(RetryJobs, request)
     _refuse_all_by_accident(chosen)
-    return await _report(request, "retry", "retried", request.app[DATABASE].retry_jobs(chosen))
+    retried = request.app[DATABASE].retry_jobs(chosen, actor=request[CALLER].name)
+    return await _report(request, "retry", "retried", retried)
 
 
 @routes.add("POST", "/api/v1/jobs/cancel", "write", {200: Cancelled}, body=CancelJobs, refusals=["empty_filter"])
@@ -34,7 +35,8 @@ async def cancel_jobs(request: web.Request) -> web.Response:
     """Cancel all pending or running jobs that match, oldest first."""
     _, chosen = await parse(CancelJobs, request)
     _refuse_all_by_accident(chosen)
-    return await _report(request, "cancel", "cancelled", request.app[DATABASE].cancel_jobs(chosen))
+    cancelled = request.app[DATABASE].cancel_jobs(chosen, actor=request[CALLER].name)
+    return await _report(request, "cancel", "cancelled", cancelled)
 
 
 def _refuse_all_by_accident(chosen: BulkFilter) -> None:

@@ -9,7 +9,7 @@ import anyio
 from aiohttp import web
 
 from aiserv.answers.jobs import AttemptsAnswer, JobAnswer, JobPage
-from aiserv.api.app_keys import CREATES, DATABASE, FINISHED, METRICS
+from aiserv.api.app_keys import CALLER, CREATES, DATABASE, FINISHED, METRICS
 from aiserv.api.cursors import cursor_after, last_of
 from aiserv.api.preconditions import patience, wanted_versions
 from aiserv.api.requests import header_key, invalid, parse, path_id, query
@@ -133,7 +133,7 @@ async def retry_job(request: web.Request) -> web.Response:
     """Make a failed or running job pending again."""
     job_id = path_id(request)
     await parse(Nothing, request)
-    shown = await request.app[DATABASE].retry_job(job_id, wanted_versions(request))
+    shown = await request.app[DATABASE].retry_job(job_id, wanted_versions(request), actor=request[CALLER].name)
     request.app[METRICS].transition("retry", shown.task_type, shown.model_profile)
     return job_response(shown)
 
@@ -152,6 +152,8 @@ async def cancel_job(request: web.Request) -> web.Response:
     """Stop a pending or running job for good."""
     job_id = path_id(request)
     _, cancelled = await parse(CancelJob, request)
-    shown = await request.app[DATABASE].cancel_job(job_id, cancelled, wanted_versions(request))
+    shown = await request.app[DATABASE].cancel_job(
+        job_id, cancelled, wanted_versions(request), actor=request[CALLER].name
+    )
     request.app[METRICS].transition("cancel", shown.task_type, shown.model_profile)
     return job_response(shown)

@@ -57,7 +57,9 @@ async def set_queue(request: web.Request) -> web.Response:
     """Pause a queue, resume it, or set its limits; what is left out stays, null lifts."""
     model_profile, task_type = queue_name(request)
     _, settings = await parse(SetQueue, request)
-    queue, version = await request.app[DATABASE].set_queue(model_profile, task_type, settings, wanted_versions(request))
+    queue, version = await request.app[DATABASE].set_queue(
+        model_profile, task_type, settings, wanted_versions(request), actor=request[CALLER].name
+    )
     return json_response(queue, headers={"ETag": f'"{version}"'})
 
 

@@ -266,8 +266,9 @@ class _Bench:
         async with Database.open(self._url, size=1, name="aiserv bench") as database:
             found = True
             while found:
-                pieces = [piece async for piece in database.cancel_jobs(CancelJobs(model_profile=[self._profile]))]
-                deleted = await database.delete_jobs(self._profile)
+                left = database.cancel_jobs(CancelJobs(model_profile=[self._profile]), actor="aiserv bench")
+                pieces = [piece async for piece in left]
+                deleted = await database.delete_jobs(self._profile, actor="aiserv bench")
                 found = bool(pieces) or deleted > 0
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Many jobs by filter, in pieces: each a transaction of its own, oldest first."""
+"""Many jobs by filter, in pieces: each a transaction of its own, oldest first, with the actor who asks for it."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -17,27 +17,31 @@ Reached = tuple[UUID, str, str]
 class BulkQueries(Queries):
     """Retry and cancel by filter."""
 
-    def retry_jobs(self, chosen: RetryJobs) -> AsyncIterator[list[Reached]]:
+    def retry_jobs(self, chosen: RetryJobs, *, actor: str | None) -> AsyncIterator[list[Reached]]:
         """Piece by piece, the jobs that are pending again."""
         return self._in_pieces(
             """
             select job.id, job.task_type, job.model_profile
-            from aiserv.retry_jobs(id => %(piece)s::uuid[], status => %(status)s) as job
+            from aiserv.retry_jobs(id => %(piece)s::uuid[], status => %(status)s, actor => %(actor)s) as job
             """,
             chosen,
+            actor,
         )
 
-    def cancel_jobs(self, chosen: CancelJobs) -> AsyncIterator[list[Reached]]:
+    def cancel_jobs(self, chosen: CancelJobs, *, actor: str | None) -> AsyncIterator[list[Reached]]:
         """Piece by piece, the jobs that are cancelled."""
         return self._in_pieces(
             """
             select job.id, job.task_type, job.model_profile
-            from aiserv.cancel_jobs(id => %(piece)s::uuid[], status => %(status)s, reason => %(reason)s) as job
+            from aiserv.cancel_jobs(
+                id => %(piece)s::uuid[], status => %(status)s, reason => %(reason)s, actor => %(actor)s
+            ) as job
             """,
             chosen,
+            actor,
         )
 
-    async def _in_pieces(self, verb: str, chosen: BulkFilter) -> AsyncIterator[list[Reached]]:
+    async def _in_pieces(self, verb: str, chosen: BulkFilter, actor: str | None) -> AsyncIterator[list[Reached]]:
         # What is created meanwhile is not meant, or there might be no end. What is there is, also when the clock went
         # back.
         (until,) = await self._row(
@@ -60,7 +64,7 @@ class BulkQueries(Queries):
             for piece, last in pieces:
                 # Past this piece in any case: a job that was retried may run again, and would match for ever.
                 given["after"] = last
-                reached = await self._rows(verb, {**given, "piece": piece})
+                reached = await self._rows(verb, {**given, "piece": piece, "actor": actor})
                 left = None if left is None else left - len(reached)
                 yield reached
 

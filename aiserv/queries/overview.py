@@ -38,7 +38,13 @@ class OverviewQueries(Queries):
         return row[0], row[1]
 
     async def set_queue(
-        self, model_profile: str, task_type: str | None, settings: SetQueue, versions: list[str] | None
+        self,
+        model_profile: str,
+        task_type: str | None,
+        settings: SetQueue,
+        versions: list[str] | None,
+        *,
+        actor: str | None,
     ) -> tuple[str, str]:
         """The queue with the settings that are given changed, and their version; only if it was at one of these."""
         given = {name: getattr(settings, name) for name in settings.model_fields_set}
@@ -54,13 +60,15 @@ class OverviewQueries(Queries):
                 pause_reason        => %(pause_reason)s,
                 max_running         => %(max_running)s,
                 requests_per_minute => %(requests_per_minute)s,
-                tokens_per_minute   => %(tokens_per_minute)s
+                tokens_per_minute   => %(tokens_per_minute)s,
+                actor               => %(actor)s
             ) as queue
             """,
             {
                 "model_profile": model_profile,
                 "task_type": task_type,
                 "versions": versions,
+                "actor": actor,
                 "paused": bool(given["paused"]) if "paused" in given else None,
                 "pause_reason": given.get("pause_reason", KEEP_TEXT),
                 **{name: given.get(name, KEEP) for name in ("max_running", "requests_per_minute", "tokens_per_minute")},

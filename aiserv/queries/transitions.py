@@ -104,25 +104,31 @@ class TransitionQueries(Queries):
             {**released.parameters(), "job_id": job_id, "versions": versions},
         )
 
-    async def retry_job(self, job_id: UUID, versions: list[str] | None = None) -> ShownJob:
+    async def retry_job(self, job_id: UUID, versions: list[str] | None = None, *, actor: str | None) -> ShownJob:
         """The job, pending again; only if it is at one of these versions, when some are given."""
         return await self._job(
             """
-            aiserv.retry_job(job_id => aiserv.check_job_version(job_id => %(job_id)s, versions => %(versions)s))
+            aiserv.retry_job(
+                job_id => aiserv.check_job_version(job_id => %(job_id)s, versions => %(versions)s),
+                actor  => %(actor)s
+            )
             """,
-            {"job_id": job_id, "versions": versions},
+            {"job_id": job_id, "versions": versions, "actor": actor},
         )
 
-    async def cancel_job(self, job_id: UUID, cancelled: CancelJob, versions: list[str] | None = None) -> ShownJob:
+    async def cancel_job(
+        self, job_id: UUID, cancelled: CancelJob, versions: list[str] | None = None, *, actor: str | None
+    ) -> ShownJob:
         """The job, cancelled; only if it is at one of these versions, when some are given."""
         return await self._job(
             """
             aiserv.cancel_job(
                 job_id => aiserv.check_job_version(job_id => %(job_id)s, versions => %(versions)s),
-                reason => %(reason)s
+                reason => %(reason)s,
+                actor  => %(actor)s
             )
             """,
-            {**cancelled.parameters(), "job_id": job_id, "versions": versions},
+            {**cancelled.parameters(), "job_id": job_id, "versions": versions, "actor": actor},
         )
 
     async def settle(self, body: str, claim: ClaimJobs, left_out: list[UUID]) -> list[Settlement]:

@@ -197,9 +197,10 @@ class WorkQueries(Queries):
         )
         return row[0]  # type: ignore[no-any-return]  # a column of floats
 
-    async def delete_jobs(self, model_profile: str) -> int:
+    async def delete_jobs(self, model_profile: str, *, actor: str | None) -> int:
         """Delete some finished jobs of a model profile; how many, so that whoever wants more asks again."""
         row = await self._row(
-            "select aiserv.delete_jobs(model_profile => %(model_profile)s)", {"model_profile": model_profile}
+            "select aiserv.delete_jobs(model_profile => %(model_profile)s, actor => %(actor)s)",
+            {"model_profile": model_profile, "actor": actor},
         )
         return row[0]  # type: ignore[no-any-return]  # a column of integers

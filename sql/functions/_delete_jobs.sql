@@ -1,10 +1,10 @@
 create or replace function aiserv._delete_jobs(job_ids uuid[])
-returns integer
+returns uuid[]
 language plpgsql
 set search_path = pg_temp
 as $$
 declare
-    deleted integer;
+    deleted uuid[];
     batches uuid[];
 begin
     with old as materialized (
@@ -55,7 +55,7 @@ begin
     history as (
         delete from aiserv.attempt as attempt where attempt.job_id = any(array(select gone.id from gone))
     )
-    select count(*), array_agg(distinct gone.batch_id) into deleted, batches from gone;
+    select coalesce(array_agg(gone.id), '{}'), array_agg(distinct gone.batch_id) into deleted, batches from gone;
 
     -- Only those that jobs went from: to look at others, too, is dear while there are many. See _prune_batches for the rest.
     delete from aiserv.batch as batch where batch.id = any(batches) and aiserv._are_gone(batch.job_ids);
@@ -65,4 +65,4 @@ $$;
 
 comment on function aiserv._delete_jobs is
 'Delete those of these jobs that are finished and that nobody holds, with their attempts and keys, and batches of theirs that have no
-job left. Returns how many.';
+job left. Returns their ids.';

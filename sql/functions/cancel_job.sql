@@ -1,6 +1,7 @@
 create or replace function aiserv.cancel_job(
     job_id uuid,
-    reason text default null
+    reason text default null,
+    actor  text default null
 )
 returns aiserv.jobs
 language plpgsql
@@ -12,7 +13,9 @@ declare
     tries integer := 0;
 begin
     loop
-        perform aiserv._cancel(array[cancel_job.job_id], cancel_job.reason);
+        perform aiserv._record_action(
+            'cancel', cancel_job.actor, aiserv._cancel(array[cancel_job.job_id], cancel_job.reason), reason => cancel_job.reason
+        );
         select job.* into shown from aiserv.jobs as job where job.id = cancel_job.job_id;
         -- Still pending or running: it moved on between two statements, as when a claim was faster.
         tries := tries + 1;
@@ -39,5 +42,5 @@ $$;
 
 comment on function aiserv.cancel_job is
 'Stop a pending or running job for good; reason stands in its error_message. The worker that runs it is told at once and its
-result is refused. Cancelling a cancelled job again returns it.
+result is refused. Cancelling a cancelled job again returns it. aiserv.actions remembers the actor: who asks for it.
 Raises JN404 (no such job), JS409 (completed or failed), 40001 (it changed again and again meanwhile).';

@@ -12,7 +12,8 @@ create or replace function aiserv.cancel_jobs(
     created_before timestamptz default null,
     reason         text        default null,
     max_jobs       integer     default null,
-    match_all      boolean     default false
+    match_all      boolean     default false,
+    actor          text        default null
 )
 returns setof aiserv.jobs
 language plpgsql
@@ -39,6 +40,7 @@ begin
         matching := aiserv._matching_ids(filter, null, 'oldest', null);
         exit when matching = '{}';
     end loop;
+    perform aiserv._record_action('cancel', cancel_jobs.actor, cancelled, reason => cancel_jobs.reason);
 
     return query
     select job.*
@@ -51,4 +53,5 @@ $$;
 comment on function aiserv.cancel_jobs is
 'Cancel, as cancel_job does, all jobs that match all conditions given, each an array of which any may match, oldest first, up to
 max_jobs, in the caller''s transaction; returns them. Without status pending and running are meant.
+aiserv.actions remembers the actor, who asks for it, and the jobs.
 Raises JE400 (no condition and not match_all => true), JV400 (an empty array, a status it cannot act on, max_jobs under 1).';

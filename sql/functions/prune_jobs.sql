@@ -41,7 +41,7 @@ begin
         if old <> '{}' and (kept is not null or pages > 8 * cardinality(old) + 100) then
             perform aiserv._keep_cursor('aiserv.prune_cursor', kept, jsonb_build_object('id', old[cardinality(old)]));
         end if;
-        pruned := aiserv._delete_jobs(old);
+        pruned := cardinality(aiserv._delete_jobs(old));
 
         if pruned > 0 then
             delete from aiserv.tally as tally
@@ -52,11 +52,13 @@ begin
         if cardinality(old) < prune_jobs.max_jobs then
             perform aiserv._prune_batches(cutoff, prune_jobs.max_jobs);
         end if;
+        perform aiserv._prune_actions(cutoff, prune_jobs.max_jobs);
     end if;
     return pruned;
 end;
 $$;
 
 comment on function aiserv.prune_jobs is
-'Delete up to max_jobs jobs that finished longer than retention ago, with attempts, keys and batches; 0 keeps them for ever.
+'Delete up to max_jobs jobs that finished longer than retention ago, with attempts, keys and batches, and as many of aiserv.actions that
+are as old, and older than 30 days; 0 keeps them for ever.
 Returns how many: call again until it is less than max_jobs. Raises JV400 (a negative argument).';

@@ -1,4 +1,7 @@
-create or replace function aiserv.retry_job(job_id uuid)
+create or replace function aiserv.retry_job(
+    job_id uuid,
+    actor  text default null
+)
 returns aiserv.jobs
 language plpgsql
 security definer
@@ -10,6 +13,7 @@ declare
 begin
     loop
         if aiserv._retry(array[retry_job.job_id]) <> '{}' then
+            perform aiserv._record_action('retry', retry_job.actor, array[retry_job.job_id]);
             select job.* into shown from aiserv.jobs as job where job.id = retry_job.job_id;
             return shown;
         end if;
@@ -37,5 +41,5 @@ $$;
 
 comment on function aiserv.retry_job is
 'Make a failed or running job pending again, due now, with failures, error, result and lost leases cleared. The run of a running
-job is fenced out and its worker told.
+job is fenced out and its worker told. aiserv.actions remembers the actor: who asks for it.
 Raises JN404 (no such job), JS409 (pending, completed or cancelled), 40001 (it changed again and again meanwhile).';

@@ -11,7 +11,8 @@ create or replace function aiserv.retry_jobs(
     created_after  timestamptz default null,
     created_before timestamptz default null,
     max_jobs       integer     default null,
-    match_all      boolean     default false
+    match_all      boolean     default false,
+    actor          text        default null
 )
 returns setof aiserv.jobs
 language plpgsql
@@ -38,6 +39,7 @@ begin
         matching := aiserv._matching_ids(filter, null, 'oldest', null);
         exit when matching = '{}';
     end loop;
+    perform aiserv._record_action('retry', retry_jobs.actor, retried);
 
     return query
     select job.*
@@ -50,4 +52,5 @@ $$;
 comment on function aiserv.retry_jobs is
 'Retry, as retry_job does, all jobs that match all conditions given, each an array of which any may match, oldest first, up to
 max_jobs, in the caller''s transaction; returns them. Without status failed and running are meant.
+aiserv.actions remembers the actor, who asks for it, and the jobs.
 Raises JE400 (no condition and not match_all => true), JV400 (an empty array, a status it cannot act on, max_jobs under 1).';

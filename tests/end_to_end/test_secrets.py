@@ -174,6 +174,7 @@ async def test_no_secret_is_ever_said_or_stored(
     # A test that looks at nothing finds nothing: each process has spoken, and the providers were told their keys.
     assert all(len(process.text) > 50 for process in running.values())
     assert "an error of ours" in said.texts["server, a bug api/v1/stats"]
+    assert said.texts["table action"].count('"actor": "AI_SERVICE_TOKEN"') == 2
     heard = {request.headers.get("Authorization", "").removeprefix("Bearer ") for request in provider.requests}
     assert heard >= {
         PLANTED[name] for name in ("LLM_API_KEY", "WHISPERX_API_KEY", "QWEN_AUDIO_API_KEY", "VOXTRAL_API_KEY")
@@ -217,9 +218,20 @@ async def work_off(db: psycopg.Connection[DictRow], provider: FakeProvider, api:
             for name in ("qwen", "whisperx", "qwen2-audio", "voxtral-small"):
                 db.execute("select aiserv.report_provider(provider => %s)", [name])
         await finish({**CALL, "input": {"audio_url": url}})
+        await step_in(http, api)
         for body in (b"{", b'{"owner_service": 1}', json.dumps({**CHAT, "input": IN_URL, "x": 1}).encode()):
             async with http.post(f"{api}/jobs", data=body, headers={"Content-Type": "application/json"}) as answer:
                 assert answer.status == 400
+
+
+async def step_in(http: aiohttp.ClientSession, api: str) -> None:
+    """What is remembered with the name of the token: one job is cancelled, and one queue is paused."""
+    async with http.post(f"{api}/jobs", json={**CHAT, "delay": "1h"}) as created:
+        job_id = (await created.json())["id"]
+    async with http.post(f"{api}/jobs/{job_id}/cancel", json={"reason": "not needed"}) as cancelled:
+        assert cancelled.status == 200
+    async with http.put(f"{api}/queues/none", json={"paused": True}) as paused:
+        assert paused.status == 200
 
 
 def command(pid: int) -> str:

@@ -72,7 +72,7 @@ class Cancels:
         await anyio.sleep(delay)
         while job_id not in self.answers:
             try:
-                await self.database.cancel_job(job_id, CancelJob(reason="no longer wanted"))
+                await self.database.cancel_job(job_id, CancelJob(reason="no longer wanted"), actor=None)
                 self.answers[job_id] = "cancelled"
                 self.cancelled_at[job_id] = anyio.current_time()
             except DatabaseError as refusal:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from tests.sql.model.job import Job
-from tests.sql.model.moments import Time, known, older_id
+from tests.sql.model.moments import Moment, Time, known, older_id
 
 Key = tuple[str, str]
 
@@ -46,6 +46,18 @@ class Trouble:
 
 
 @dataclass
+class Action:
+    """Somebody stepped in: what it reached is jobs, or the settings of a queue that it changed."""
+
+    action: str
+    jobs: list[Job] | None = None
+    queue: tuple[str | None, str | None] = (None, None)
+    changes: set[str] | None = None
+    reason: str | None = None
+    acted_at: Time = field(default_factory=Moment)
+
+
+@dataclass
 class Books:
     """Everything that the functions have written, and whose turn it is."""
 
@@ -61,6 +73,7 @@ class Books:
     served: int = 0
     # Batches that may have been forgotten or not: nobody promises which.
     fading: set[UUID] = field(default_factory=set)
+    actions: list[Action] = field(default_factory=list)
 
     def living(self, *places: str) -> list[Job]:
         """The jobs that were not pruned, or only those that lie in one of these places, in order of id."""
@@ -79,6 +92,8 @@ class Books:
             batch.created_at = known(batch.created_at)
         for trouble in self.troubles.values():
             trouble.paused_until = known(trouble.paused_until)
+        for action in self.actions:
+            action.acted_at = known(action.acted_at)
 
     def grow_older(self, by: timedelta) -> None:
         """Let time pass: everything was so much earlier, and ids, which are made of the time, say so, too."""
@@ -98,6 +113,14 @@ class Books:
             setting.rested = True
         for trouble in self.troubles.values():
             trouble.paused_until = older(trouble.paused_until)  # type: ignore[assignment]  # as above
+        for action in self.actions:
+            action.acted_at = older(action.acted_at)  # type: ignore[assignment]  # as above
+
+    def reached(self, action: str, jobs: list[Job], reason: str | None = None, profile: str | None = None) -> list[Job]:
+        """The jobs, which somebody stepped in for; for none there is nothing to remember."""
+        if jobs:
+            self.actions.append(Action(action, jobs, (profile, None), reason=reason))
+        return jobs
 
     def fade(self, shown: set[UUID]) -> None:
         """Forget what may have been forgotten, and was."""

@@ -17,6 +17,7 @@ from tests.sql.model.older import grow_older
 
 CODES = {"JN404", "JS409", "JL409", "JK422", "JV400", "JE400", "JQ429"}
 BATCHES = "select id, job_ids, created_at, owner_service, idempotency_key from aiserv.batch"
+ACTIONS = "select * from aiserv.actions order by acted_at"
 TROUBLES = "select name, pauses, paused_until, probe_job_id, probe_attempt from aiserv.provider"
 Window = tuple[datetime, datetime]
 # A job, the number of an attempt, and its worker.
@@ -39,7 +40,7 @@ class Compared(RuleBasedStateMachine):
         self.db.execute(
             "truncate aiserv.job, aiserv.ready, aiserv.scheduled, aiserv.lease, aiserv.attempt, aiserv.unsuccessful,"
             " aiserv.idempotency, aiserv.batch, aiserv.queue_setting, aiserv.turn, aiserv.delta, aiserv.tally,"
-            " aiserv.provider"
+            " aiserv.provider, aiserv.action"
         )
         self.set_caps(None, None)
 
@@ -118,11 +119,36 @@ class Compared(RuleBasedStateMachine):
         troubles = self.db.execute(TROUBLES).fetchall()
         for row in troubles:
             learn(self.model.troubles[row["name"]].paused_until, row["paused_until"], window)
+        actions = self.db.execute(ACTIONS).fetchall()
+        assert len(actions) == len(self.model.actions)
+        for action, row in zip(self.model.actions, actions, strict=True):
+            learn(action.acted_at, row["acted_at"], window)
         self.model.settle_times()
         assert {tuple(row.values()) for row in troubles} == {
             (name, trouble.pauses, trouble.paused_until, *(probe_of(trouble.probe)))
             for name, trouble in self.model.troubles.items()
         }
+        assert [
+            (
+                row["acted_at"],
+                row["action"],
+                row["job_ids"] and sorted(row["job_ids"]),
+                (row["model_profile"], row["task_type"]),
+                row["changes"] and set(row["changes"]),
+                row["reason"],
+            )
+            for row in actions
+        ] == [
+            (
+                action.acted_at,
+                action.action,
+                action.jobs and sorted(job.row["id"] for job in action.jobs),
+                action.queue,
+                action.changes,
+                action.reason,
+            )
+            for action in self.model.actions
+        ]
         assert attempts == [{"job_id": job.row["id"]} | attempt for job in living for attempt in job.attempts]
         assert {row.pop("id"): row for row in batches} == {
             batch_id: {

@@ -7,6 +7,7 @@ from tests.sql.model.job import FINAL, Job, Refused, is_before
 from tests.sql.model.limits import Limits
 from tests.sql.model.moments import NO_TIME, Moment, Time, known
 
+MONTH = timedelta(days=30)
 LOST = "{} leases in a row expired: the workers that ran it died or were cut off"
 
 
@@ -40,13 +41,14 @@ class Keeps(Limits):
         old = [job for job in self.living() if job.status in FINAL and is_before(job.row["finished_at"], cutoff)]
         self._delete(old[:max_jobs])
         self._forget(cutoff, max_jobs)
+        self._forget_actions(cutoff, max_jobs)
         return len(old[:max_jobs])
 
     def delete(self, profile: str, max_jobs: int) -> int:
         """Finished jobs of the profile, by task type and the latest first, and their batches without jobs."""
         finished = [job for job in self.living() if job.queue[0] == profile and job.status in FINAL]
         chosen = sorted(finished, key=lambda job: (job.queue[1], -job.row["id"].int))[:max_jobs]
-        self._delete(chosen)
+        self._delete(self.reached("delete", chosen, profile=profile))
         for batch_id in {job.row["batch_id"] for job in chosen} & self.batches.keys():
             if not any(job.exists for job in self.batches[batch_id].jobs):
                 del self.batches[batch_id]
@@ -70,6 +72,12 @@ class Keeps(Limits):
             del self.batches[batch_id]
         if len(first) == most and not empty & first:
             self.fading = empty
+
+    def _forget_actions(self, cutoff: datetime, most: int) -> None:
+        """The oldest; those of a month stay, whatever whoever prunes wants."""
+        oldest = sorted(self.actions, key=lambda action: known(action.acted_at))
+        before = min(cutoff, self.now - MONTH)
+        self.actions = [action for action in oldest[:most] if not is_before(action.acted_at, before)] + oldest[most:]
 
     def sweep(self, retention: timedelta) -> None:
         self.recover()

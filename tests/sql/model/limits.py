@@ -1,9 +1,10 @@
 """What holds a queue back: pauses, limits, and providers in trouble."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 
-from tests.sql.model.books import Books, Setting, Trouble
+from tests.sql.model.books import Action, Books, Setting, Trouble
 from tests.sql.model.job import Job, is_before
 from tests.sql.model.moments import Moment, Time, known
 
@@ -15,6 +16,7 @@ class Limits(Books):
 
     def set_queue(self, profile: str, kind: str | None, change: dict[str, object]) -> Setting:
         setting = self.settings.setdefault((profile, kind or ""), Setting())
+        old = replace(setting)
         if "paused" in change:
             until = change.get("paused_until")
             setting.paused = change["paused"] is True and until is None
@@ -26,6 +28,14 @@ class Limits(Books):
             setting.requests = change["requests_per_minute"]  # type: ignore[assignment]  # as above
             if setting.requests is not None:
                 setting.left = setting.requests if before is None else min(setting.left, setting.requests)
+        pairs = {
+            "paused": (old.paused, setting.paused),
+            "paused_until": (old.paused_until, setting.paused_until),
+            "max_running": (old.max_running, setting.max_running),
+            "requests_per_minute": (old.requests, setting.requests),
+        }
+        if changes := {name for name, (before, after) in pairs.items() if before != after}:
+            self.actions.append(Action("set_queue", None, (profile, kind), changes))
         return setting
 
     def refill(self, profiles: list[str]) -> None:

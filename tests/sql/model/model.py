@@ -22,12 +22,12 @@ class Model(Creates, Claims, Settles):
         if job.status in {"completed", "failed"}:
             raise Refused("JS409")
         if job.status != "cancelled":
-            self._cancel([job], reason)
+            self.reached("cancel", self._cancel([job], reason), reason)
         return job
 
     def cancel_many(self, matches: Callable[[Job], bool], max_jobs: int | None, reason: str | None) -> list[Job]:
         jobs = [job for job in self.living("ready", "scheduled", "lease") if matches(job)][:max_jobs]
-        return self._cancel(jobs, reason)
+        return self.reached("cancel", self._cancel(jobs, reason), reason)
 
     @staticmethod
     def _cancel(jobs: list[Job], reason: str | None) -> list[Job]:
@@ -43,11 +43,11 @@ class Model(Creates, Claims, Settles):
             raise Refused("JN404")
         if job.status not in {"failed", "running"}:
             raise Refused("JS409")
-        return self._retry([job])[0]
+        return self.reached("retry", self._retry([job]))[0]
 
     def retry_many(self, matches: Callable[[Job], bool], max_jobs: int | None) -> list[Job]:
         jobs = [job for job in self.living() if job.status in {"failed", "running"} and matches(job)]
-        return self._retry(jobs[:max_jobs])
+        return self.reached("retry", self._retry(jobs[:max_jobs]))
 
     def _retry(self, jobs: list[Job]) -> list[Job]:
         moment = Moment()

@@ -9,7 +9,8 @@ select table_name, string_agg(
     case
         when data_type = 'timestamp with time zone' then format('%1$I = %1$I - %%(by)s', column_name)
         when data_type = 'ARRAY'
-        then format('%1$I = array(select pg_temp.older(x, %%(by)s) from unnest(%1$I) as x)', column_name)
+        then format('%1$I = case when %1$I is not null then array('
+            'select pg_temp.older(x, %%(by)s) from unnest(%1$I) as x) end', column_name)
         else format('%1$I = pg_temp.older(%1$I, %%(by)s)', column_name)
     end, ', ') as changes
 from information_schema.columns join information_schema.tables using (table_schema, table_name)
