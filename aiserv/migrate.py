@@ -137,8 +137,11 @@ class Installed:
 
 def installed_files(connection: psycopg.Connection) -> dict[str, Installed]:
     """The files this schema was made of; none when nothing is installed."""
-    found = connection.execute("select to_regclass('aiserv.installed') is not null").fetchone()
-    if not found or not found[0]:
+    # Not to_regclass: in a transaction it may remember that there was none, though another process has made it since.
+    found = connection.execute(
+        "select from pg_catalog.pg_tables as known where known.schemaname = 'aiserv' and known.tablename = 'installed'"
+    ).fetchone()
+    if found is None:
         return {}
     rows = connection.execute("select file, checksum, version from aiserv.installed").fetchall()
     return {name: Installed(checksum, version) for name, checksum, version in rows}

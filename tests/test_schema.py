@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from aiserv.migrate import MigrationError, migrate, pending, script
+from aiserv.migrate import Installed, MigrationError, installed_files, migrate, pending, script
 from tests.conftest import database
 from tests.needs import needs
 
@@ -217,6 +217,17 @@ def test_a_newer_schema_is_refused_and_left_alone(conninfo: str) -> None:
         migrate(conninfo)
 
     assert catalog(conninfo) == before
+
+
+def test_what_others_have_installed_meanwhile_is_seen(empty: Callable[[], str]) -> None:
+    conninfo = empty()
+    with psycopg.connect(conninfo) as late, psycopg.connect(conninfo) as first:
+        assert installed_files(late) == {}
+        first.execute("create schema aiserv")
+        first.execute("create table aiserv.installed as select 'a' as file, null as checksum, null as version")
+        first.commit()
+
+        assert installed_files(late) == {"a": Installed(None, None)}
 
 
 def test_eight_processes_that_start_at_once_install_once(empty: Callable[[], str]) -> None:
