@@ -14,11 +14,35 @@ stable
 set search_path = pg_temp
 as $$
 declare
+    -- Only what is escaped can be what PostgreSQL cannot store.
+    is_plain  boolean := strpos(_read_settlements.settlements::text, '\u') = 0;
     are_right boolean;
 begin
     begin
-        -- One pass for all, and for all that is right and completes no call for each. A result is sliced out by itself:
-        -- json_to_recordset would write the strings anew.
+        -- As nearly always: all are right, and complete. Then one pass reads them, which leaves results as they were sent, but for
+        -- those that are a string or null.
+        if is_plain then
+            select
+                coalesce(array_agg(item.id), '{}'), coalesce(array_agg(item.attempt), '{}'), coalesce(array_agg(item.worker_id), '{}'),
+                coalesce(array_agg(item.result), '{}'), coalesce(array_agg(item.usage), '{}'),
+                coalesce(bool_and(
+                    item.id is not null
+                    and (item.attempt is not null or not _read_settlements.fenced)
+                    and item.result is not null
+                    and ascii(item.result::text) <> ascii('"')
+                    and (item.usage is null or json_typeof(item.usage) = 'object')
+                ), true)
+            into _read_settlements.job_ids, _read_settlements.attempts, _read_settlements.worker_ids, _read_settlements.results,
+                _read_settlements.usages, are_right
+            from json_to_recordset(_read_settlements.settlements)
+                as item(id uuid, attempt integer, worker_id text, result json, usage json);
+            if are_right then
+                return;
+            end if;
+            are_right := null;
+        end if;
+
+        -- A result is sliced out by itself: json_to_recordset would write a string anew.
         select
             coalesce(array_agg(item.value), '{}'), coalesce(array_agg(item.id), '{}'), coalesce(array_agg(item.attempt), '{}'),
             coalesce(array_agg(item.worker_id), '{}'), coalesce(array_agg(item.result), '{}'), coalesce(array_agg(item.usage), '{}'),
@@ -44,8 +68,7 @@ begin
             _read_settlements.items := array(select item.value from json_array_elements(_read_settlements.settlements) as item);
     end;
 
-    -- Only what is escaped can be what PostgreSQL cannot store.
-    if are_right and strpos(_read_settlements.settlements::text, '\u') = 0 then
+    if are_right and is_plain then
         return;
     end if;
     _read_settlements.complaints := array(
@@ -71,4 +94,4 @@ $$;
 
 comment on function aiserv._read_settlements is
 'The items of settle_jobs in columns, in order: a result of null is one that fails. complaints is null when all make sense, else
-says of each what does not.';
+says of each what does not. items is null when all make sense and complete.';

@@ -6,14 +6,14 @@ as $$
 begin
     if tg_op = 'UPDATE' then
         insert into aiserv.delta (minute, owner_service, task_type, model_profile, completed)
-        select date_trunc('minute', moved.finished_at, 'UTC'), moved.owner_service, moved.task_type, moved.model_profile, count(*)
+        select date_bin('1 minute', moved.finished_at, 'epoch'), moved.owner_service, moved.task_type, moved.model_profile, count(*)
         from moved
         where moved.outcome = 'completed'
         group by 1, moved.owner_service, moved.task_type, moved.model_profile;
     else
         insert into aiserv.delta (minute, owner_service, task_type, model_profile, total, completed)
         select
-            date_trunc('minute', moved.finished_at, 'UTC'), moved.owner_service, moved.task_type, moved.model_profile, -count(*),
+            date_bin('1 minute', moved.finished_at, 'epoch'), moved.owner_service, moved.task_type, moved.model_profile, -count(*),
             -count(*) filter (where moved.outcome = 'completed')
         from moved
         group by 1, moved.owner_service, moved.task_type, moved.model_profile;
