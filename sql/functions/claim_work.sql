@@ -39,7 +39,6 @@ declare
         case when claim_work.instance_id is null then 'instance_id: must be given' end
     );
     claimed   record;
-    leased    aiserv.jobs;
 begin
     if complaint is not null then
         raise exception using errcode = 'JV400', message = complaint;
@@ -62,24 +61,13 @@ begin
         return next;
         return;
     end if;
-    -- Without a statement, which would cost a lone job more than all this.
-    foreach leased in array claimed.jobs loop
-        claim_work.id := leased.id;
-        claim_work.owner_service := leased.owner_service;
-        claim_work.task_type := leased.task_type;
-        claim_work.model_profile := leased.model_profile;
-        claim_work.attempt := leased.attempt;
-        claim_work.timeout_seconds := leased.timeout_seconds;
-        claim_work.traceparent := leased.traceparent;
-        claim_work.input := leased.input;
-        if leased.input is null then
-            claim_work.input := (select job.input from aiserv.job as job where job.id = leased.id);
-        end if;
-        claim_work.run_at := leased.run_at;
-        claim_work.started_at := leased.started_at;
-        claim_work.lease_expires_at := leased.lease_expires_at;
-        return next;
-    end loop;
+    return query
+    select
+        claim_work.due_in, leased.id, leased.owner_service, leased.task_type, leased.model_profile, leased.attempt, leased.timeout_seconds,
+        leased.traceparent,
+        coalesce(leased.input, (select job.input from aiserv.job as job where job.id = any(array[leased.id]))),
+        leased.run_at, leased.started_at, leased.lease_expires_at
+    from unnest(claimed.jobs) as leased;
 end;
 $$;
 

@@ -168,8 +168,8 @@ MUTANTS = [
     Mutant(
         "workers get no large inputs",
         "sql/functions/claim_work.sql",
-        "if leased.input is null then",
-        "if false then",
+        "coalesce(leased.input, (select job.input from aiserv.job as job where job.id = any(array[leased.id]))),",
+        "leased.input,",
         "tests/sql/test_claim_work.py::test_inputs_come_whole_whatever_their_size[claim_work]",
     ),
     Mutant(
