@@ -30,6 +30,13 @@ MUTANTS = [
         "tests/sql/test_races.py::test_two_batches_with_the_same_keys_in_opposite_order_make_each_job_once",
     ),
     Mutant(
+        "batches stay that two transactions emptied at once",
+        "sql/functions/prune_jobs.sql",
+        "if cardinality(old) < prune_jobs.max_jobs then",
+        "if false then",
+        "tests/sql/test_prune.py::test_a_batch_whose_last_jobs_two_transactions_delete_at_once_goes_after_them",
+    ),
+    Mutant(
         "a prune keeps the key",
         "sql/functions/_delete_jobs.sql",
         "where known.owner_service = any(array[gone.owner_service])",
