@@ -50,7 +50,7 @@ begin
         delete from aiserv.idempotency as known
         using gone
         where known.owner_service = any(array[gone.owner_service])
-          and known.idempotency_key = any(array[gone.idempotency_key])
+          and known.idempotency_key = gone.idempotency_key
     ),
     history as (
         delete from aiserv.attempt as attempt where attempt.job_id = any(array(select gone.id from gone))

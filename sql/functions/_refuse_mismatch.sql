@@ -14,7 +14,7 @@ begin
     from aiserv._sent_jobs(_refuse_mismatch.jobs, _refuse_mismatch.defaults) as sent
     join aiserv.idempotency as known
         on known.owner_service = any(array[(sent.item).owner_service])
-        and known.idempotency_key = any(array[(sent.item).idempotency_key])
+        and known.idempotency_key = (sent.item).idempotency_key
     -- The key that this item itself has made needs no look.
     where known.job_id <> _refuse_mismatch.fresh[sent.place] and known.fingerprint <> aiserv._fingerprint(sent.item)
     order by sent.place

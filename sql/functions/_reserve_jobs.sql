@@ -63,7 +63,7 @@ begin
                 from aiserv._sent_jobs(_reserve_jobs.jobs, _reserve_jobs.defaults) as sent
                 left join aiserv.idempotency as known
                     on known.owner_service = any(array[(sent.item).owner_service])
-                    and known.idempotency_key = any(array[(sent.item).idempotency_key])
+                    and known.idempotency_key = (sent.item).idempotency_key
             ) as part;
             -- A key that was there may have been pruned while the insert waited for the next one: then it is free.
             exit when array_position(job_ids, null) is null;

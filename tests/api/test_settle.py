@@ -16,8 +16,8 @@ from aiserv.queries.base import ShownJob
 from aiserv.sweeper import Sweeper
 from tests.api.client import CHAT, UNKNOWN, Api
 from tests.api.conftest import Start
-from tests.api.test_claims import FAILURE
 from tests.api.test_create import EXACT
+from tests.api.test_verbs import FAILURE
 from tests.api.together import Connect
 
 Settle = Callable[..., Awaitable[list[Settlement]]]

@@ -14,9 +14,9 @@ from aiserv.database import Database
 from aiserv.queries.base import PATIENCE_ALONE
 from aiserv.queries.transitions import Settled
 from tests.api.client import CHAT, UNKNOWN, Answer, Api
-from tests.api.test_claims import FAILURE
 from tests.api.test_create import EXACT
 from tests.api.test_settle import claimed
+from tests.api.test_verbs import FAILURE
 from tests.api.together import Connect, Post, Together
 from tests.waiting import SOON, until
 
