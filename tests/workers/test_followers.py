@@ -55,11 +55,24 @@ async def test_each_attempt_that_waits_has_a_task() -> None:
     assert followers.busy == 0
 
 
-async def test_no_task_stays_when_nothing_comes_any_more() -> None:
-    async def run(attempts: Iterator[Attempt]) -> None:
-        list(attempts)
+async def run_all(attempts: Iterator[Attempt]) -> None:
+    list(attempts)
 
-    followers = Followers(run, lambda: None)
+
+async def test_no_task_stays_when_nothing_comes_any_more() -> None:
+    followers = Followers(run_all, lambda: None)
+
+    with anyio.move_on_after(SOON) as patience:
+        async with anyio.create_task_group() as tasks:
+            followers.begin(attempts(1), tasks)
+            await until(lambda: not followers.busy)
+            followers.end()
+
+    assert not patience.cancelled_caught
+
+
+async def test_what_comes_after_the_end_runs_and_leaves_no_task() -> None:
+    followers = Followers(run_all, lambda: None)
 
     with anyio.fail_after(SOON):
         async with anyio.create_task_group() as tasks:
