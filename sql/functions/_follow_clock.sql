@@ -7,10 +7,14 @@ declare
     back   interval;
     moment timestamptz;
 begin
+    -- One at a time, for it is followed once; and nobody waits.
+    if not pg_try_advisory_xact_lock(hashtextextended('aiserv.clock', 0)) then
+        return;
+    end if;
     -- Who works is written down every few seconds: seen later than now, he was seen before the clock was set back, or by another
-    -- machine before a failover. One at a time, and nobody waits.
+    -- machine before a failover. For less than a second nobody has to wait for long.
     back := (select max(worker.last_seen_at) from aiserv.worker as worker) - clock_timestamp();
-    if coalesce(back, interval '0') <= interval '1 second' or not pg_try_advisory_xact_lock(hashtextextended('aiserv.clock', 0)) then
+    if coalesce(back, interval '0') <= interval '1 second' then
         return;
     end if;
     moment := clock_timestamp();
@@ -34,7 +38,7 @@ begin
     where turn.ctid = any(array(
         select known.ctid from aiserv.turn as known where known.served_at > moment for update skip locked
     ));
-    -- Last, for it is what says that there is something to be done.
+    -- Whom somebody holds says it again in the next sweep.
     update aiserv.worker as worker
     set last_seen_at = moment
     where worker.ctid = any(array(

@@ -20,4 +20,5 @@ begin
 end;
 $$;
 
-comment on function aiserv._prune_actions is 'Forget up to max_rows actions before the cutoff, the oldest first, and none of the last 30 days.';
+comment on function aiserv._prune_actions is
+'Forget up to max_rows actions before the cutoff, the oldest first, and none of the last 30 days.';

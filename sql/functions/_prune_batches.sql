@@ -36,6 +36,7 @@ begin
 end;
 $$;
 
-comment on function aiserv._prune_batches is 'Forget batches made before the cutoff none of whose jobs is left; looks at max_rows of them, or twice that. For those that _delete_jobs
-leaves: they list jobs of other batches only, or two transactions deleted their last jobs at once and neither saw it. Called when no
-more jobs are to be deleted, as nearly all that it looks at stay.';
+comment on function aiserv._prune_batches is
+'Forget batches made before the cutoff none of whose jobs is left; looks at max_rows of them, or twice that. For those that
+_delete_jobs leaves: they list jobs of other batches only, or two transactions deleted their last jobs at once and neither saw it.
+Called when no more jobs are to be deleted, as nearly all that it looks at stay.';

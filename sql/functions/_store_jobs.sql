@@ -40,7 +40,7 @@ begin
     ),
     counted as (
         insert into aiserv.delta (minute, owner_service, task_type, model_profile, total)
-        select date_trunc('minute', _store_jobs.moment, 'UTC'), made.owner_service, made.task_type, made.model_profile, count(*)
+        select date_bin('1 minute', _store_jobs.moment, 'epoch'), made.owner_service, made.task_type, made.model_profile, count(*)
         from made
         group by made.owner_service, made.task_type, made.model_profile
     ),

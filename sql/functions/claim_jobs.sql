@@ -54,7 +54,11 @@ begin
             order by lease.job_id
             for update
         );
-        update aiserv.lease as lease set updated_at = clock_timestamp() where lease.job_id = any(repeated);
+        update aiserv.lease as lease
+        -- As a heartbeat does when the clock was set back.
+        set lease_expires_at = lease.lease_expires_at - greatest(lease.updated_at - clock_timestamp(), interval '0'),
+            updated_at = clock_timestamp()
+        where lease.job_id = any(repeated);
         if found then
             return query
             select job.*

@@ -27,8 +27,10 @@ begin
     end if;
 
     update aiserv.lease as held
+    -- By as much as the clock was set back since it was written, it ends sooner: see _follow_clock.
     set lease_expires_at = greatest(
-            held.lease_expires_at, clock_timestamp() + coalesce(heartbeat_job.lease, held.lease)
+            held.lease_expires_at - greatest(held.updated_at - clock_timestamp(), interval '0'),
+            clock_timestamp() + coalesce(heartbeat_job.lease, held.lease)
         ),
         updated_at = clock_timestamp(),
         progress = coalesce(heartbeat_job.progress, held.progress)

@@ -52,13 +52,14 @@ begin
         if cardinality(old) < prune_jobs.max_jobs then
             perform aiserv._prune_batches(cutoff, prune_jobs.max_jobs);
         end if;
-        perform aiserv._prune_actions(cutoff, prune_jobs.max_jobs);
+        -- Several for each job: it may have been retried often.
+        perform aiserv._prune_actions(cutoff, 10 * prune_jobs.max_jobs);
     end if;
     return pruned;
 end;
 $$;
 
 comment on function aiserv.prune_jobs is
-'Delete up to max_jobs jobs that finished longer than retention ago, with attempts, keys and batches, and as many of aiserv.actions that
-are as old, and older than 30 days; 0 keeps them for ever.
+'Delete up to max_jobs jobs that finished longer than retention ago, with attempts, keys and batches, and ten times as many of
+aiserv.actions that are as old, and older than 30 days; 0 keeps them for ever.
 Returns how many: call again until it is less than max_jobs. Raises JV400 (a negative argument).';

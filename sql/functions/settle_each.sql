@@ -34,12 +34,12 @@ begin
     -- A statement of its own: it sees what the one before it has written.
     return query
     select
-        settled.id, settled.job, settled.version, settled.status, settled.attempt, settled.task_type, settled.model_profile,
+        answer.id, settled.job, settled.version, settled.status, settled.attempt, settled.task_type, settled.model_profile,
         answer.code, answer.detail, answer.hint
     from unnest(answers) with ordinality as answer(id, status, code, detail, hint, place)
     left join lateral (
         select
-            shown.id, aiserv.job_json(shown) as job, aiserv.job_version(shown) as version, shown.status, shown.attempt,
+            aiserv.job_json(shown) as job, aiserv.job_version(shown) as version, shown.status, shown.attempt,
             shown.task_type, shown.model_profile
         from aiserv.jobs as shown
         where shown.id = answer.id and answer.code is null

@@ -46,7 +46,7 @@ begin
     if not pg_try_advisory_xact_lock(hashtextextended(instance::text, 0)) then
         return instance;
     end if;
-    insert into aiserv.worker (
+    insert into aiserv.worker as worker (
         instance_id, worker_id, kind, task_types, model_profiles, providers, queues, slots, owner_service, started_at,
         last_seen_at
     )
@@ -62,7 +62,8 @@ begin
         queues = excluded.queues,
         slots = excluded.slots,
         owner_service = excluded.owner_service,
-        last_seen_at = excluded.last_seen_at;
+        -- Later than now is what _follow_clock looks for, and sets right.
+        last_seen_at = greatest(worker.last_seen_at, excluded.last_seen_at);
     return instance;
 end;
 $$;

@@ -8,7 +8,7 @@ declare
 begin
     insert into aiserv.delta (minute, owner_service, task_type, model_profile, scheduled)
     select
-        date_trunc('minute', clock_timestamp(), 'UTC'), moved.owner_service, moved.task_type, moved.model_profile, sign * count(*)
+        date_bin('1 minute', clock_timestamp(), 'epoch'), moved.owner_service, moved.task_type, moved.model_profile, sign * count(*)
     from moved
     group by moved.owner_service, moved.task_type, moved.model_profile;
     return null;

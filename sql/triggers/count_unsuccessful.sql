@@ -8,7 +8,7 @@ declare
 begin
     insert into aiserv.delta (minute, owner_service, task_type, model_profile, error_category, failed, cancelled)
     select
-        date_trunc('minute', moved.finished_at, 'UTC'), moved.owner_service, moved.task_type, moved.model_profile,
+        date_bin('1 minute', moved.finished_at, 'epoch'), moved.owner_service, moved.task_type, moved.model_profile,
         coalesce(moved.error_category, ''), sign * count(*) filter (where moved.outcome = 'failed'),
         sign * count(*) filter (where moved.outcome = 'cancelled')
     from moved

@@ -88,4 +88,18 @@ MUTANTS = [
         "",
         "tests/sql/test_clock_set_back.py::test_a_provider_is_probed_after_its_pause_and_not_after_the_hour",
     ),
+    Mutant(
+        "a lease that is renewed after the clock was set back keeps the hour",
+        "sql/functions/heartbeat_jobs.sql",
+        "held.lease_expires_at - greatest(held.updated_at - clock_timestamp(), interval '0')",
+        "held.lease_expires_at",
+        "tests/sql/test_clock_set_back.py::test_a_lease_that_is_renewed_before_the_sweep_begins_anew_too[heartbeat_jobs]",
+    ),
+    Mutant(
+        "a worker that says something new hides that the clock was set back",
+        "sql/functions/touch_worker.sql",
+        "greatest(worker.last_seen_at, excluded.last_seen_at)",
+        "excluded.last_seen_at",
+        "tests/sql/test_clock_set_back.py::test_a_worker_that_says_something_new_does_not_hide_that_the_clock_was_set_back",
+    ),
 ]

@@ -36,17 +36,33 @@ def test_a_lease_of_a_dead_worker_begins_anew(db: Db) -> None:
     assert get(db, job["id"])["attempt"] == job["attempt"]
 
 
-def test_a_lease_that_was_renewed_since_stays_as_it_is(db: Db) -> None:
-    job = claimed(db)
+@pytest.mark.parametrize("renewal", ["heartbeat_job", "heartbeat_jobs", "claim_jobs"])
+def test_a_lease_that_is_renewed_before_the_sweep_begins_anew_too(db: Db, renewal: str) -> None:
+    create(db)
+    (job,) = claim(db, lease="1 minute", claim_id="claim-1")
     set_clock_back(db)
-    db.execute(
-        "update aiserv.lease set updated_at = clock_timestamp(), lease_expires_at = lease_expires_at + interval '1 day'"
-    )
-    before = get(db, job["id"])["lease_expires_at"]
+    renew = {
+        "heartbeat_job": {"job_id": job["id"]},
+        "heartbeat_jobs": {"job_ids": [job["id"]], "attempts": [1]},
+        "claim_jobs": {"worker_id": "worker-1", "claim_id": "claim-1"},
+    }
+
+    call(db, renewal, **renew[renewal])
+
+    (row,) = db.execute("select lease_expires_at - clock_timestamp() as left from aiserv.lease").fetchall()
+    assert timedelta(0) < row["left"] <= timedelta(minutes=1)
+
+
+def test_a_worker_that_says_something_new_does_not_hide_that_the_clock_was_set_back(db: Db) -> None:
+    create_many(db, [{}] * 2)
+    claim(db, lease="1 minute")
+    set_clock_back(db)
+    claim(db, slots=3, lease="1 minute")
 
     db.execute("select aiserv.sweep()")
 
-    assert get(db, job["id"])["lease_expires_at"] == before
+    rows = db.execute("select lease_expires_at - clock_timestamp() as left from aiserv.lease").fetchall()
+    assert [row["left"] <= timedelta(minutes=1) for row in rows] == [True, True]
 
 
 def test_a_provider_is_probed_after_its_pause_and_not_after_the_hour(db: Db) -> None:

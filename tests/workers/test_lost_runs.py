@@ -154,7 +154,7 @@ async def test_a_number_given_out_again_to_the_same_worker_counts_for_the_later_
         # As after a failover that lost the claim.
         with db.transaction():
             db.execute("delete from aiserv.lease")
-            db.execute("select aiserv._place(array[%s])", [job_id])
+            db.execute("select aiserv._place(array[%s], clock_timestamp())", [job_id])
 
         assert (await finished(db, job_id))["attempt"] == 1
         await until(lambda: worker.record.ends == {End.LEASE_LOST: 1, End.COMPLETED: 1})
