@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import anyio
 
-from aiserv.database import Database, DatabaseError
+from aiserv.database import Database, DatabaseError, is_unavailable
 from aiserv.filters import WatchEvents
 from aiserv.listener import notified_ids
 from aiserv.queries.jobs import Summary
@@ -43,7 +43,8 @@ class Events:
         self._last = 0
         self._wake = Wake()
         self._reading = anyio.Lock()
-        self._stopping = False
+        self._failures = 0
+        self._stopped = anyio.Event()
 
     def hear(self, payload: str) -> None:
         """Take in a notification of `aiserv_finished`: ids, comma-separated."""
@@ -60,7 +61,7 @@ class Events:
 
     def stop(self) -> None:
         """End all streams."""
-        self._stopping = True
+        self._stopped.set()
         self._wake()
 
     def position(self, last_event_id: str | None) -> int:
@@ -83,20 +84,18 @@ class Events:
         It ends once `may_listen` says no: a token may be taken away while its stream goes on.
         """
         yield COMMENT
-        while not self._stopping and may_listen():
+        while not self._stopped.is_set() and may_listen():
             woken = self._wake.next
             if position < self._first - 1:
                 position = self._last
                 yield RESYNC
             elif position < self._last:
                 news = self._behind(position)
-                try:
-                    await self._read(news)
-                except DatabaseError as error:
-                    logger.warning("events could not be read, trying again: %s", type(error).__name__)
+                if not await self._read(news):
                     yield COMMENT
+                    # No shorter for what finishes meanwhile: on a busy server it would be none.
                     with patience(anyio.current_time() + RETRY_SECONDS):
-                        await woken.wait()
+                        await self._stopped.wait()
                     continue
                 position = news[-1].number
                 for event in news:
@@ -116,16 +115,25 @@ class Events:
         start = max(position + 1 - self._first, 0)
         return [self._kept[index] for index in range(start, min(start + PIECE, len(self._kept)))]
 
-    async def _read(self, events: list[_Event]) -> None:
-        # One reads for all who listen; the others find it read.
+    async def _read(self, events: list[_Event]) -> bool:
+        """Read the jobs of the events; whether PostgreSQL was there for it. Raises DatabaseError for anything else."""
+        failures = self._failures
+        # One reads for all who listen; the others find it read, or that it failed, as theirs would one after the other.
         async with self._reading:
-            unread = {event.job_id: event for event in events if event.job is None}
-            if not unread:
-                return
-            summaries = await self._database.summaries([UUID(job_id) for job_id in unread])
-            found = {str(job.id): job for job in summaries}
+            unread = [UUID(event.job_id) for event in events if event.job is None]
+            if unread and self._failures > failures:
+                return False
+            try:
+                found = {str(job.id): job for job in await self._database.summaries(unread)} if unread else {}
+            except DatabaseError as error:
+                if not is_unavailable(error):
+                    raise
+                logger.warning("events could not be read, trying again: %s", type(error).__name__)
+                self._failures += 1
+                return False
             for event in events:
                 event.job = event.job or found.get(event.job_id)
+            return True
 
 
 def _matches(watched: WatchEvents, job: Summary) -> bool:

@@ -1,7 +1,7 @@
 """A real server for each test, on a port and a database of its own."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ from aiserv.api.process import serve
 from aiserv.http.serving import USUAL_DEADLINES, Deadlines
 from aiserv.settings import Settings
 from tests.api.client import Api
+from tests.api.streams import Stream, Subscribe
 from tests.api.waits import Waits
 from tests.conftest import be_patient, database, url_of
 from tests.invariants import broken
@@ -107,6 +108,25 @@ def api(start: Start, session: ClientSession) -> Api:
 def refusing(refusing_port: int, session: ClientSession) -> Api:
     """As `api`, for tests whose requests change nothing."""
     return Api(session, refusing_port)
+
+
+@pytest.fixture
+def subscribe(api: Api, session: ClientSession) -> Subscribe:
+    """Subscribes to the events of the server of `api`."""
+
+    @asynccontextmanager
+    async def subscribe(query: str = "", **headers: str) -> AsyncIterator[Stream]:
+        await api.listening()
+        url = f"http://127.0.0.1:{api.port}/api/v1/events?{query}"
+        async with session.get(url, headers={k.replace("_", "-"): v for k, v in headers.items()}) as response:
+            assert response.status == 200
+            assert response.headers["Content-Type"] == "text/event-stream"
+            assert "X-Request-Id" in response.headers
+            stream = Stream(response)
+            await stream.block()
+            yield stream
+
+    return subscribe
 
 
 @pytest.fixture

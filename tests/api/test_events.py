@@ -1,79 +1,19 @@
 """Server-sent events."""
 
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import anyio
 import psycopg
 import pytest
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientSession
 from psycopg.rows import DictRow
 
 from aiserv import tokens
-from aiserv.answers.jobs import JobSummary
 from aiserv.api import event_log
-from aiserv.database import Database
-from aiserv.queries.jobs import Summary
 from tests.api.client import CHAT, Api
 from tests.api.conftest import Start
+from tests.api.streams import Stream, Subscribe, cancelled
 from tests.waiting import SOON
-
-
-class Stream:
-    """What a subscriber reads."""
-
-    def __init__(self, response: ClientResponse) -> None:
-        self.response = response
-
-    async def block(self) -> dict[str, str]:
-        """The next event, as its fields; a comment has the name ""."""
-        with anyio.fail_after(SOON):
-            text = (await self.response.content.readuntil(b"\n\n")).decode()
-        return dict(line.split(": ", 1) for line in text.strip().splitlines())
-
-    async def event(self) -> dict[str, str]:
-        """The next event that is no comment."""
-        with anyio.fail_after(SOON):
-            while "event" not in (block := await self.block()):
-                pass
-        return block
-
-    async def job(self) -> dict[str, Any]:
-        """The job of the next event."""
-        event = await self.event()
-        assert event["event"] == "job"
-        JobSummary.model_validate_json(event["data"])
-        return json.loads(event["data"])  # type: ignore[no-any-return]  # an object
-
-
-Subscribe = Callable[..., AbstractAsyncContextManager[Stream]]
-
-
-@pytest.fixture
-def subscribe(api: Api, session: ClientSession) -> Subscribe:
-    @asynccontextmanager
-    async def subscribe(query: str = "", **headers: str) -> AsyncIterator[Stream]:
-        await api.listening()
-        url = f"http://127.0.0.1:{api.port}/api/v1/events?{query}"
-        async with session.get(url, headers={k.replace("_", "-"): v for k, v in headers.items()}) as response:
-            assert response.status == 200
-            assert response.headers["Content-Type"] == "text/event-stream"
-            assert "X-Request-Id" in response.headers
-            stream = Stream(response)
-            await stream.block()
-            yield stream
-
-    return subscribe
-
-
-async def cancelled(api: Api, **fields: Any) -> str:  # noqa: ANN401 - of a job
-    job = await api.create(**fields)
-    await api.post(f"jobs/{job['id']}/cancel")
-    return str(job["id"])
 
 
 async def test_a_subscriber_hears_of_every_job_that_finishes(api: Api, subscribe: Subscribe) -> None:
@@ -248,48 +188,3 @@ async def test_whatever_others_notify_the_stream_goes_on(
         await api.post(f"jobs/{created['id']}/cancel")
 
         assert (await stream.job())["id"] == created["id"]
-
-
-async def test_a_stream_outlives_that_events_cannot_be_read(
-    api: Api, subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = Database.summaries
-    failed = anyio.Event()
-
-    async def fail_once(database: Database, job_ids: list[UUID]) -> list[Summary]:
-        if failed.is_set():
-            return await read(database, job_ids)
-        failed.set()
-        raise psycopg.OperationalError("gone")
-
-    monkeypatch.setattr(Database, "summaries", fail_once)
-
-    async with subscribe() as stream:
-        job_id = await cancelled(api)
-        told = await stream.job()
-
-    assert failed.is_set()
-    assert told["id"] == job_id
-
-
-async def test_a_stream_that_breaks_is_cut_off_and_not_answered_a_second_time(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def breaks(_database: Database, _job_ids: list[UUID]) -> list[Summary]:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(Database, "summaries", breaks)
-    await api.listening()
-    received = b""
-
-    async with await anyio.connect_tcp("127.0.0.1", api.port) as client:
-        await client.send(b"GET /api/v1/events HTTP/1.1\r\nHost: aiserv\r\n\r\n")
-        while b"still here" not in received:
-            received += await client.receive()
-        await cancelled(api)
-        with anyio.fail_after(SOON), suppress(anyio.EndOfStream):
-            while True:
-                received += await client.receive()
-
-    assert received.count(b"HTTP/1.1") == 1
-    assert not received.endswith(b"0\r\n\r\n")

@@ -167,8 +167,8 @@ MUTANTS = [
     Mutant(
         "a stream outlives its token",
         "aiserv/api/event_log.py",
-        "while not self._stopping and may_listen():",
-        "while not self._stopping:",
+        "while not self._stopped.is_set() and may_listen():",
+        "while not self._stopped.is_set():",
         "tests/api/test_events.py::test_a_stream_ends_when_its_token_is_taken_away",
     ),
     Mutant(

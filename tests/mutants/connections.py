@@ -141,6 +141,6 @@ MUTANTS = [
         "aiserv/api/middlewares.py",
         "            if request.writer.output_size > 0:\n",
         "            if request.writer.output_size < 0:\n",
-        "tests/api/test_events.py::test_a_stream_that_breaks_is_cut_off_and_not_answered_a_second_time",
+        "tests/api/test_failing_events.py::test_a_stream_that_breaks_is_cut_off_and_not_answered_a_second_time",
     ),
 ]

@@ -89,6 +89,20 @@ MUTANTS = [
         "tests/api/test_events.py::test_lost_notifications_are_admitted",
     ),
     Mutant(
+        "streams wait for PostgreSQL one behind the other",
+        "aiserv/api/event_log.py",
+        "self._failures > failures",
+        "False",
+        "tests/api/test_failing_events.py::test_streams_that_wait_for_a_read_that_fails_do_not_wait_for_another",
+    ),
+    Mutant(
+        "streams hammer at who does not answer",
+        "aiserv/api/event_log.py",
+        "await self._stopped.wait()",
+        "await woken.wait()",
+        "tests/api/test_failing_events.py::test_a_stream_outlives_that_events_cannot_be_read",
+    ),
+    Mutant(
         "a client that goes has asked for nonsense",
         "aiserv/api/middlewares.py",
         "GONE if isinstance(error, ConnectionError) else None",
