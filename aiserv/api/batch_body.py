@@ -36,8 +36,10 @@ TIMES: Final = {"run_at", "delay"}
 # In one call, during which nobody else is answered: a few milliseconds.
 CHECKED_AT_ONCE: Final = 1000
 # Up to here one is read at a time: Python works on one at a time in any case, and side by side all of them would reach
-# PostgreSQL late and at once. For one that is longer nobody has to wait: it shares the time with the others.
+# PostgreSQL late and at once. For one that takes longer nobody has to wait: it shares the time with the others. What
+# takes long is many bytes or many jobs, which may be as short as {}: they are among its objects.
 READ_IN_TURN_BYTES: Final = 4 * 1024 * 1024
+READ_IN_TURN_OBJECTS: Final = 20_000
 _ITEMS: Final = TypeAdapter(list[CreateJob])
 
 
@@ -83,8 +85,8 @@ async def _read(request: web.Request) -> Batch:
 
 
 async def _in_thread(request: web.Request, read: Callable[[bytes], Batch], body: bytes) -> Batch:
-    in_turn = request.app[BATCH_READING] if len(body) <= READ_IN_TURN_BYTES else None
-    return await anyio.to_thread.run_sync(read, body, limiter=in_turn)
+    is_short = len(body) <= READ_IN_TURN_BYTES and body.count(b"{") <= READ_IN_TURN_OBJECTS
+    return await anyio.to_thread.run_sync(read, body, limiter=request.app[BATCH_READING] if is_short else None)
 
 
 def _of_object(body: bytes, wanted: BatchQuery) -> Batch:

@@ -198,4 +198,25 @@ MUTANTS = [
         "while self._waiting:",
         "tests/test_grouping.py::test_a_group_is_bounded_in_number_and_in_characters",
     ),
+    Mutant(
+        "short batches are read side by side",
+        "aiserv/api/batch_body.py",
+        "limiter=request.app[BATCH_READING] if is_short else None",
+        "limiter=None",
+        "tests/api/test_batch_reading.py::test_short_batches_are_read_one_at_a_time",
+    ),
+    Mutant(
+        "short batches wait for a long one",
+        "aiserv/api/batch_body.py",
+        "len(body) <= READ_IN_TURN_BYTES and ",
+        "",
+        "tests/api/test_batch_reading.py::test_nobody_waits_for_a_batch_that_takes_long",
+    ),
+    Mutant(
+        "short batches wait for one of many short jobs",
+        "aiserv/api/batch_body.py",
+        ' and body.count(b"{") <= READ_IN_TURN_OBJECTS',
+        "",
+        "tests/api/test_batch_reading.py::test_nobody_waits_for_a_batch_that_takes_long",
+    ),
 ]
