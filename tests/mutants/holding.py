@@ -98,8 +98,8 @@ MUTANTS = [
     Mutant(
         "a heartbeat makes a lease shorter",
         "sql/functions/heartbeat_job.sql",
-        "greatest(\n            held.lease_expires_at, clock_timestamp()",
-        "greatest(\n            clock_timestamp()",
+        "            held.lease_expires_at - greatest(held.updated_at - clock_timestamp(), interval '0'),\n",
+        "",
         "tests/sql/test_fencing.py::test_a_heartbeat_never_makes_a_lease_shorter",
     ),
     Mutant(
@@ -126,8 +126,8 @@ MUTANTS = [
     Mutant(
         "heartbeats make leases shorter",
         "sql/functions/heartbeat_jobs.sql",
-        "greatest(\n            held.lease_expires_at, clock_timestamp()",
-        "greatest(\n            clock_timestamp()",
+        "            held.lease_expires_at - greatest(held.updated_at - clock_timestamp(), interval '0'),\n",
+        "",
         "tests/sql/test_fencing.py::test_a_heartbeat_never_makes_a_lease_shorter",
     ),
     Mutant(
