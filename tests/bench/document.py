@@ -42,9 +42,9 @@ be 0.54; with no more in PostgreSQL than the job and its place, too, 0.65.""",
     2: """the limit is one core for the server's Python. Where ours went before all else on the machine, `perf sched`
 saw the server running for 95 to 97 % of the time, whatever PostgreSQL and the client did, which left half of the other
 core idle: it waits for neither disk nor locks, and one, two or three groups in flight, or none that is small beside a
-large one, made the same rate within a tenth. That was 5,400 jobs/s, 0.41 of the bare endpoint, and 4,400 where nothing
-else ran; why that is less has not been seen. A create takes the server 160 to 180 µs of CPU, an insert a
-request 320 to 350, and the bare endpoint 75 to 85; in instructions it is 1.9 times that endpoint. With HTTP, checks and
+large one, made the same rate within a tenth. That was 5,400 jobs/s, 0.41 of the bare endpoint; runs that the host left
+alone make 5,000 to 6,100, 0.37 to 0.46. A create takes the server 160 to 180 µs of CPU, an insert a request 320 to 350,
+and the bare endpoint 75 to 85; in instructions it is 1.9 times that endpoint. With HTTP, checks and
 answer alone, neither grouped nor stored, it takes 140 to 150, so 0.6, which is 125 to 140, is out of reach of all that
 concerns PostgreSQL; 2, against an insert a request, is 160 on a core that is never idle. Of about 375,000 instructions
 below its sockets 214,000 are aiohttp's own; every request's token, id and measurement take about 55,000, strict JSON
@@ -58,12 +58,14 @@ settle) and 77 with one. But at 18,573 jobs/s one keeps 1.43 of the two cores bu
 PostgreSQL overlap: with both cores full and nothing else on them the ratio would be 1.3, or 1.4 if the second cost
 nothing more.""",
     8: """with 100 owners who take turns, each claim looks into 100 lanes and notes 100 turns, which takes half as many
-instructions again as a claim from one owner; the counters get 100 rows for each group of results instead of one.""",
+instructions again as a claim from one owner; the counters get 100 rows for each group of results instead of one. The
+run before, at 161a0c2, made 0.825, of 13,300 and 10,100 jobs/s; both are a third faster now, the one owner a little
+more.""",
     10: """a claim of one job is a dozen small statements inside PostgreSQL and a flush, on two cores that the client,
 the worker and the settlements share.""",
     11: """a create and a claim are transactions of several statements each, and a bare NOTIFY is none: three bare
 inserts take PostgreSQL 390,000 instructions and `create_job` as a whole 1,050,000; to lease a job in one bare statement
-takes 380,000 and a claim of one job 1,310,000, none of whose statements takes more than a quarter.""",
+takes 380,000 and a claim of one job about 1,335,000, none of whose statements takes more than a quarter.""",
 }
 
 
