@@ -126,6 +126,7 @@ insert into aiserv.installed (file) values
 \ir functions/_stats_errors.sql
 \ir functions/_store_jobs.sql
 \ir functions/_take.sql
+\ir functions/_unlease.sql
 \ir functions/_unplace.sql
 \ir functions/_unprobed.sql
 \ir functions/batch_with_key.sql

@@ -13,27 +13,17 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    waiting uuid[] := array[]::uuid[];
-    running aiserv.lease[];
+    waiting uuid[]         := array[]::uuid[];
+    running aiserv.lease[] := array[]::aiserv.lease[];
     gone    uuid[];
     moment  timestamptz;
 begin
     if 'pending' = any(_cancel.statuses) then
         waiting := aiserv._unplace(_cancel.job_ids);
     end if;
-
-    with taken as (
-        delete from aiserv.lease as lease
-        where lease.job_id = any(array(
-            select held.job_id
-            from aiserv.lease as held
-            where held.job_id = any(_cancel.job_ids) and 'running' = any(_cancel.statuses)
-            order by held.job_id
-            for update
-        ))
-        returning lease.*
-    )
-    select coalesce(array_agg(taken.*::aiserv.lease), '{}') into running from taken;
+    if 'running' = any(_cancel.statuses) then
+        running := aiserv._unlease(_cancel.job_ids);
+    end if;
 
     moment := clock_timestamp();
     gone := waiting || array(select lease.job_id from unnest(running) as lease);

@@ -12,25 +12,15 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    superseded aiserv.lease[];
+    superseded aiserv.lease[] := array[]::aiserv.lease[];
     failed     uuid[];
     retried    uuid[];
     moment     timestamptz;
 begin
     -- A running job gives up its lease, a failed one its row in aiserv.unsuccessful: whoever deletes it retries.
-    with gone as (
-        delete from aiserv.lease as lease
-        where lease.job_id = any(array(
-            select held.job_id
-            from aiserv.lease as held
-            where held.job_id = any(_retry.job_ids) and 'running' = any(_retry.statuses)
-            order by held.job_id
-            for update
-        ))
-        returning lease.*
-    )
-    select coalesce(array_agg(gone.*::aiserv.lease), '{}') into superseded from gone;
-
+    if 'running' = any(_retry.statuses) then
+        superseded := aiserv._unlease(_retry.job_ids);
+    end if;
     with gone as (
         delete from aiserv.unsuccessful as unsuccessful
         where unsuccessful.job_id = any(array(

@@ -55,7 +55,7 @@ MUTANTS = [
     ),
     Mutant(
         "a cancel leaves the lease",
-        "sql/functions/_cancel.sql",
+        "sql/functions/_unlease.sql",
         "delete from aiserv.lease as lease\n",
         "update aiserv.lease as lease set attempt = lease.attempt\n",
         "tests/sql/test_interleavings.py::test_two_transitions_at_once_end_as_one_after_the_other[cancel]",
