@@ -64,6 +64,7 @@ insert into aiserv.installed (file) values
 \ir functions/_create_all.sql
 \ir functions/_cursor.sql
 \ir functions/_delete_jobs.sql
+\ir functions/_expiry.sql
 \ir functions/_fail.sql
 \ir functions/_failure_answer.sql
 \ir functions/_fingerprint.sql

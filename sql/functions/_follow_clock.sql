@@ -21,7 +21,7 @@ begin
 
     -- A lease begins anew, as long as it was: whoever lives renews it, and of whoever died nobody knows when.
     update aiserv.lease as lease
-    set lease_expires_at = moment + (lease.lease_expires_at - lease.updated_at),
+    set lease_expires_at = aiserv._expiry(lease.lease_expires_at, lease.updated_at),
         updated_at = moment
     where lease.ctid = any(array(
         select held.ctid from aiserv.lease as held where held.updated_at > moment order by held.job_id for update skip locked

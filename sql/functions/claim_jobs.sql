@@ -55,8 +55,7 @@ begin
             for update
         );
         update aiserv.lease as lease
-        -- As a heartbeat does when the clock was set back.
-        set lease_expires_at = lease.lease_expires_at - greatest(lease.updated_at - clock_timestamp(), interval '0'),
+        set lease_expires_at = aiserv._expiry(lease.lease_expires_at, lease.updated_at),
             updated_at = clock_timestamp()
         where lease.job_id = any(repeated);
         if found then

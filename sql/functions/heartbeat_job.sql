@@ -27,9 +27,8 @@ begin
     end if;
 
     update aiserv.lease as held
-    -- By as much as the clock was set back since it was written, it ends sooner: see _follow_clock.
     set lease_expires_at = greatest(
-            held.lease_expires_at - greatest(held.updated_at - clock_timestamp(), interval '0'),
+            aiserv._expiry(held.lease_expires_at, held.updated_at),
             clock_timestamp() + coalesce(heartbeat_job.lease, held.lease)
         ),
         updated_at = clock_timestamp(),

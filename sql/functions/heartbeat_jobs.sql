@@ -21,9 +21,8 @@ begin
         raise exception using errcode = 'JV400', message = 'lease: must be from 1s to 24h';
     end if;
     update aiserv.lease as held
-    -- By as much as the clock was set back since it was written, it ends sooner: see _follow_clock.
     set lease_expires_at = greatest(
-            held.lease_expires_at - greatest(held.updated_at - clock_timestamp(), interval '0'),
+            aiserv._expiry(held.lease_expires_at, held.updated_at),
             clock_timestamp() + coalesce(heartbeat_jobs.lease, held.lease)
         ),
         updated_at = clock_timestamp()

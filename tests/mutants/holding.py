@@ -98,7 +98,7 @@ MUTANTS = [
     Mutant(
         "a heartbeat makes a lease shorter",
         "sql/functions/heartbeat_job.sql",
-        "            held.lease_expires_at - greatest(held.updated_at - clock_timestamp(), interval '0'),\n",
+        "            aiserv._expiry(held.lease_expires_at, held.updated_at),\n",
         "",
         "tests/sql/test_fencing.py::test_a_heartbeat_never_makes_a_lease_shorter",
     ),
@@ -126,7 +126,7 @@ MUTANTS = [
     Mutant(
         "heartbeats make leases shorter",
         "sql/functions/heartbeat_jobs.sql",
-        "            held.lease_expires_at - greatest(held.updated_at - clock_timestamp(), interval '0'),\n",
+        "            aiserv._expiry(held.lease_expires_at, held.updated_at),\n",
         "",
         "tests/sql/test_fencing.py::test_a_heartbeat_never_makes_a_lease_shorter",
     ),
