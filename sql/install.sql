@@ -100,6 +100,7 @@ insert into aiserv.installed (file) values
 \ir functions/_providers_of.sql
 \ir functions/_prune_actions.sql
 \ir functions/_prune_batches.sql
+\ir functions/_prune_jobs.sql
 \ir functions/_queues.sql
 \ir functions/_read_settlements.sql
 \ir functions/_record_action.sql

@@ -20,7 +20,7 @@ begin
     perform aiserv._promote(asked.profiles, asked.kinds);
     folded := aiserv._fold();
     -- A full piece means there is more: come again at once.
-    if aiserv.prune_jobs(sweep.retention) >= 1000 or folded >= 100000 then
+    if cardinality(aiserv._prune_jobs(sweep.retention, 1000)) >= 1000 or folded >= 100000 then
         return clock_timestamp();
     end if;
     next := aiserv.next_wake();

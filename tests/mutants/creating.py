@@ -31,8 +31,8 @@ MUTANTS = [
     ),
     Mutant(
         "batches stay that two transactions emptied at once",
-        "sql/functions/prune_jobs.sql",
-        "if cardinality(old) < prune_jobs.max_jobs then",
+        "sql/functions/_prune_jobs.sql",
+        "if cardinality(old) < _prune_jobs.max_jobs then",
         "if false then",
         "tests/sql/test_prune.py::test_a_batch_whose_last_jobs_two_transactions_delete_at_once_goes_after_them",
     ),

@@ -33,7 +33,7 @@ MUTANTS = [
     ),
     Mutant(
         "prunes keep no cursor",
-        "sql/functions/prune_jobs.sql",
+        "sql/functions/_prune_jobs.sql",
         "(kept is not null or pages > 8 * cardinality(old) + 100)",
         "false",
         "tests/sql/test_long_transaction.py::test_jobs_pruned_before_cost_a_prune_nothing",
@@ -54,7 +54,7 @@ MUTANTS = [
     ),
     Mutant(
         "a prune forgets since when its cursor lasts",
-        "sql/functions/prune_jobs.sql",
+        "sql/functions/_prune_jobs.sql",
         "'aiserv.prune_cursor', kept, ",
         "'aiserv.prune_cursor', null, ",
         "tests/sql/test_long_transaction.py::test_a_cursor_that_moves_on_lasts_no_longer_for_it",
@@ -76,9 +76,16 @@ MUTANTS = [
     Mutant(
         "a full piece of old jobs is the last for half a minute",
         "sql/functions/sweep.sql",
-        "if aiserv.prune_jobs(sweep.retention) >= 1000 or",
-        "if aiserv.prune_jobs(sweep.retention) > 1000 or",
+        "if cardinality(aiserv._prune_jobs(sweep.retention, 1000)) >= 1000 or",
+        "if cardinality(aiserv._prune_jobs(sweep.retention, 1000)) > 1000 or",
         "tests/test_sweeper.py::test_a_backlog_of_old_jobs_is_pruned_piece_by_piece_though_nobody_wakes_the_sweeper",
+    ),
+    Mutant(
+        "a sweep writes down what it prunes",
+        "sql/functions/sweep.sql",
+        "cardinality(aiserv._prune_jobs(sweep.retention, 1000))",
+        "aiserv.prune_jobs(sweep.retention)",
+        "tests/sql/test_actions.py::test_work_and_housekeeping_are_not_remembered",
     ),
     Mutant(
         "retention rests for as long as its pieces take",

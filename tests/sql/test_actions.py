@@ -73,6 +73,17 @@ def test_a_delete_is_remembered_with_the_jobs_that_are_gone(db: Db, connect: Con
     assert said(db)[-1] | {"job_ids": []} == {"action": "delete", "jobs": 2, "job_ids": [], "model_profile": "qwen"}
 
 
+def test_a_prune_by_hand_is_remembered_with_the_jobs_that_are_gone(db: Db) -> None:
+    jobs = [job["id"] for job in create_many(db, [{}, {}])]
+    call(db, "cancel_jobs", match_all=True)
+
+    for _ in range(3):
+        call(db, "prune_jobs", retention="1 microsecond", max_jobs=1, actor="maria")
+
+    assert said(db)[1:] == [{"action": "delete", "jobs": 1, "job_ids": [job]} for job in jobs]
+    assert actions(db)[-1]["actor"] == "maria"
+
+
 def test_each_change_of_a_queue_is_remembered_with_what_it_was_before(db: Db) -> None:
     until = datetime(2100, 1, 1, tzinfo=UTC)
     db.execute("set time zone 'UTC'")

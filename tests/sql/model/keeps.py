@@ -33,16 +33,7 @@ class Keeps(Limits):
         return lost
 
     def prune(self, retention: timedelta, max_jobs: int) -> int:
-        if retention < NO_TIME:
-            raise Refused("JV400")
-        if not retention:
-            return 0
-        cutoff = self.now - retention
-        old = [job for job in self.living() if job.status in FINAL and is_before(job.row["finished_at"], cutoff)]
-        self._delete(old[:max_jobs])
-        self._forget(cutoff, max_jobs)
-        self._forget_actions(cutoff, max_jobs)
-        return len(old[:max_jobs])
+        return len(self.reached("delete", self._prune(retention, max_jobs)))
 
     def delete(self, profile: str, max_jobs: int) -> int:
         """Finished jobs of the profile, by task type and the latest first, and their batches without jobs."""
@@ -53,6 +44,18 @@ class Keeps(Limits):
             if not any(job.exists for job in self.batches[batch_id].jobs):
                 del self.batches[batch_id]
         return len(chosen)
+
+    def _prune(self, retention: timedelta, max_jobs: int) -> list[Job]:
+        if retention < NO_TIME:
+            raise Refused("JV400")
+        if not retention:
+            return []
+        cutoff = self.now - retention
+        old = [job for job in self.living() if job.status in FINAL and is_before(job.row["finished_at"], cutoff)]
+        self._delete(old[:max_jobs])
+        self._forget(cutoff, max_jobs)
+        self._forget_actions(cutoff, max_jobs)
+        return old[:max_jobs]
 
     def _delete(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
@@ -82,7 +85,7 @@ class Keeps(Limits):
     def sweep(self, retention: timedelta) -> None:
         self.recover()
         self.promote({job.queue for job in self.living()})
-        self.prune(retention, 1000)
+        self._prune(retention, 1000)
 
     def next_wake(self) -> Time | None:
         """When the first job becomes due, the first lease runs out, a pause ends, or a provider may be probed."""
