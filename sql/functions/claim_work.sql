@@ -44,6 +44,8 @@ begin
         raise exception using errcode = 'JV400', message = complaint;
     end if;
     if not claim_work.is_known then
+        -- Once in ten seconds: there may be no server that sweeps.
+        perform aiserv._follow_clock();
         perform aiserv.touch_worker(
             claim_work.worker_id, claim_work.task_types, claim_work.model_profiles, claim_work.instance_id, claim_work.slots,
             claim_work.providers, claim_work.queues

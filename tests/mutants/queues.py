@@ -89,6 +89,13 @@ MUTANTS = [
         "tests/sql/test_clock_set_back.py::test_a_provider_is_probed_after_its_pause_and_not_after_the_hour",
     ),
     Mutant(
+        "workers leave it to servers to follow a clock that is set back",
+        "sql/functions/claim_work.sql",
+        "        perform aiserv._follow_clock();\n",
+        "",
+        "tests/sql/test_clock_set_back.py::test_a_lease_of_a_dead_worker_begins_anew[claim_work]",
+    ),
+    Mutant(
         "a lease that is renewed after the clock was set back keeps the hour",
         "sql/functions/heartbeat_jobs.sql",
         "aiserv._expiry(held.lease_expires_at, held.updated_at)",

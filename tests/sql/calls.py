@@ -19,6 +19,16 @@ T = TypeVar("T")
 
 # Those that in_state makes.
 STATES = ["pending", "scheduled", "waiting", "running", "completed", "failed", "cancelled"]
+# One that stays, for claim_work.
+WORKER = {
+    "worker_id": "worker-1",
+    "instance_id": UUID(int=7),
+    "task_types": ["chat"],
+    "model_profiles": ["qwen"],
+    "max_jobs": 2,
+    "lease": "1 minute",
+    "slots": 4,
+}
 PATIENCE = 30  # seconds, for what takes milliseconds unless the machine stands still
 # For whoever must not wait.
 IMPATIENT = f"-c lock_timeout={PATIENCE}s"

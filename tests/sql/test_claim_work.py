@@ -1,21 +1,10 @@
 """The claim of a worker that stays: what it gets of each job, and when it is to look again."""
 
 import json
-from uuid import UUID
 
 import pytest
 
-from tests.sql.calls import Db, call, claim, create, create_many, let_lease_run_out, refusal
-
-WORKER = {
-    "worker_id": "worker-1",
-    "instance_id": UUID(int=7),
-    "task_types": ["chat"],
-    "model_profiles": ["qwen"],
-    "max_jobs": 2,
-    "lease": "1 minute",
-    "slots": 4,
-}
+from tests.sql.calls import WORKER, Db, call, claim, create, create_many, let_lease_run_out, refusal
 
 
 def test_it_gives_the_jobs_that_a_claim_gives_in_that_order(db: Db) -> None:

@@ -1,10 +1,11 @@
 """A clock that is set back by an hour: everything that was written before lies in the future, and holds up nobody."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from tests.sql.calls import Db, call, claim, claimed, create, create_many, get
+from tests.sql.calls import WORKER, Db, call, claim, claimed, create, create_many, get
 from tests.sql.trouble import pauses, report
 
 # What was written before, but for what callers have said.
@@ -24,12 +25,15 @@ def set_clock_back(db: Db) -> None:
         db.execute(f"update aiserv.{table} set {changes}".encode())
 
 
-def test_a_lease_of_a_dead_worker_begins_anew(db: Db) -> None:
+@pytest.mark.parametrize(
+    ("function", "arguments"), [("sweep", {}), ("claim_work", WORKER)], ids=["sweep", "claim_work"]
+)
+def test_a_lease_of_a_dead_worker_begins_anew(db: Db, function: str, arguments: dict[str, Any]) -> None:
     create(db)
     (job,) = claim(db, lease="1 minute")
     set_clock_back(db)
 
-    db.execute("select aiserv.sweep()")
+    call(db, function, **arguments)
 
     (row,) = db.execute("select lease_expires_at - clock_timestamp() as left from aiserv.lease").fetchall()
     assert row["left"] <= timedelta(minutes=1)
