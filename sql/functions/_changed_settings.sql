@@ -7,14 +7,17 @@ language plpgsql
 stable
 set search_path = pg_temp
 as $$
+declare
+    moment timestamptz := clock_timestamp();
+    -- As the view shows it: paused is also what has an end that is still to come.
+    known  jsonb := to_jsonb(before) || jsonb_build_object('paused', before.paused or coalesce(before.paused_until > moment, false));
+    shown  jsonb := to_jsonb(now) || jsonb_build_object('paused', now.paused or coalesce(now.paused_until > moment, false));
 begin
     return (
-        select coalesce(
-            jsonb_object_agg(setting.name, jsonb_build_object('from', to_jsonb(before) -> setting.name, 'to', setting.value)), '{}'
-        )
-        from jsonb_each(to_jsonb(now)) as setting(name, value)
+        select coalesce(jsonb_object_agg(setting.name, jsonb_build_object('from', known -> setting.name, 'to', setting.value)), '{}')
+        from jsonb_each(shown) as setting(name, value)
         where setting.name in ('paused', 'paused_until', 'pause_reason', 'max_running', 'requests_per_minute', 'tokens_per_minute')
-          and setting.value is distinct from to_jsonb(before) -> setting.name
+          and setting.value is distinct from known -> setting.name
     );
 end;
 $$;

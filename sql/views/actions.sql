@@ -26,5 +26,5 @@ comment on column aiserv.actions.jobs is 'How many jobs it reached; null for a q
 comment on column aiserv.actions.job_ids is 'Which jobs it reached; null for a queue.';
 comment on column aiserv.actions.model_profile is 'The queue; of a delete, whose jobs were meant; null for a delete of old jobs.';
 comment on column aiserv.actions.task_type is 'The task type, if only that one of the model profile was meant.';
-comment on column aiserv.actions.changes is 'The settings that it changed: {"max_running": {"from": null, "to": 8}}.';
+comment on column aiserv.actions.changes is 'The settings that it changed, as aiserv.queue shows them: {"max_running": {"from": null, "to": 8}}; paused if it paused or resumed.';
 comment on column aiserv.actions.reason is 'The reason of a cancel, if one was given; that of a pause is among the changes.';

@@ -105,6 +105,7 @@ def test_each_change_of_a_queue_is_remembered_with_what_it_was_before(db: Db) ->
             "action": "set_queue",
             **QUEUE,
             "changes": {
+                "paused": {"from": False, "to": True},
                 "paused_until": {"from": None, "to": "2100-01-01T00:00:00+00:00"},
                 "pause_reason": {"from": None, "to": "release"},
             },
@@ -113,6 +114,7 @@ def test_each_change_of_a_queue_is_remembered_with_what_it_was_before(db: Db) ->
             "action": "set_queue",
             **QUEUE,
             "changes": {
+                "paused": {"from": True, "to": False},
                 "paused_until": {"from": "2100-01-01T00:00:00+00:00", "to": None},
                 "pause_reason": {"from": "release", "to": None},
             },
