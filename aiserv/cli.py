@@ -139,7 +139,7 @@ def doctor(
 
 @app.command()
 def token(
-    name: Annotated[str, typer.Argument(help="What logs and refusals call it.")],
+    name: Annotated[str, typer.Argument(help="What logs, refusals and aiserv.actions call it.")],
     scope: Annotated[str, typer.Option(help="read, write, worker or admin.")],
     owner: Annotated[str, typer.Option(help="The owner_service it is bound to; * for all.")],
 ) -> None:
