@@ -55,13 +55,15 @@ _COMPLAINT: Final = re.compile(r"(?:jobs\[(?P<index>\d+)\]\.?)?(?P<field>\w*(?:\
 class Problem(Exception):  # noqa: N818 - the RFC's word
     """A refusal, raised anywhere and answered as `application/problem+json`.
 
-    `errors` lists what is wrong with the fields of a request: {"field", "message"}, and "index" in a batch.
+    `errors` lists what is wrong with the fields of a request: {"field", "message"}, and "index" in a batch. `hint` says
+    what to do, where that is worth saying.
     """
 
     code: str
     detail: str
     errors: Sequence[dict[str, Any]] = ()
     headers: dict[str, str] = field(default_factory=dict)
+    hint: str | None = None
 
     @property
     def status(self) -> int:
@@ -79,7 +81,8 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
             "error": self.detail,
             "request_id": request_id,
         }
-        return {**body, "errors": list(self.errors)} if self.errors else body
+        said = {"hint": self.hint, "errors": list(self.errors)}
+        return body | {name: value for name, value in said.items() if value}
 
 
 def unauthorized() -> Problem:
@@ -98,7 +101,11 @@ def unavailable(detail: str) -> Problem:
 
 def too_large(most: int) -> Problem:
     """The problem of a body of more bytes than its route takes."""
-    return Problem("payload_too_large", f"the body is over {most / 2**20:g} MiB, as sent or when decompressed")
+    return Problem(
+        "payload_too_large",
+        f"the body is over {most / 2**20:g} MiB, as sent or when decompressed",
+        hint="Send less at once. The limits are HTTP_MAX_BODY and HTTP_MAX_BATCH_BODY of the server.",
+    )
 
 
 def database_problem(error: BaseException) -> Problem | None:
@@ -110,7 +117,7 @@ def database_problem(error: BaseException) -> Problem | None:
         return None
     state = error.sqlstate or ""
     if state in SQLSTATES:
-        return refusal(state, error.diag.message_primary or "")
+        return refusal(state, error.diag.message_primary or "", error.diag.message_hint)
     if state == "22P02" and "json" in (error.diag.message_primary or ""):
         return Problem("invalid_json", "the body is not valid JSON")
     if state.startswith(UNAVAILABLE) or (not state and isinstance(error, psycopg.OperationalError)):
@@ -118,7 +125,7 @@ def database_problem(error: BaseException) -> Problem | None:
     return None
 
 
-def refusal(sqlstate: str, message: str) -> Problem:
+def refusal(sqlstate: str, message: str, hint: str | None) -> Problem:
     """The problem that a refusal of our functions means to a client."""
     code = SQLSTATES[sqlstate]
     complaint = _COMPLAINT.fullmatch(message) if code == "invalid_request" else None
@@ -126,4 +133,4 @@ def refusal(sqlstate: str, message: str) -> Problem:
         index = {"index": int(complaint["index"])} if complaint["index"] else {}
         return Problem(code, message, [{**index, "field": complaint["field"], "message": complaint["message"]}])
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if code == "queue_full" else {}
-    return Problem(code, message, headers=headers)
+    return Problem(code, message, headers=headers, hint=hint)

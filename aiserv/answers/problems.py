@@ -16,7 +16,7 @@ class FieldError(Answer):
 
 
 class ProblemAnswer(Answer):
-    """Why a request was refused: RFC 9457. `errors` is there for validation only."""
+    """Why a request was refused: RFC 9457. `hint` is there where it helps, `errors` for validation only."""
 
     type: str
     title: str
@@ -25,6 +25,7 @@ class ProblemAnswer(Answer):
     detail: str
     error: str
     request_id: str
+    hint: str | SkipJsonSchema[None] = None
     errors: list[FieldError] | SkipJsonSchema[None] = None
 
 

@@ -124,6 +124,7 @@ MEANINGS: Final = {
     "code": "What went wrong, for programs.",
     "detail": "What went wrong, for people.",
     "ProblemAnswer.error": "The same as detail.",
+    "hint": "What to do.",
     "request_id": "The id of the request, which the log has, too.",
     "error": "Why it cannot be told, or what is wrong; null if nothing is.",
     "configured": "Whether there is a URL for it in the settings.",

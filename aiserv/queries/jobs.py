@@ -95,14 +95,14 @@ class JobQueries(Queries):
         """
         rows = await self._rows(
             """
-            select each.code, each.message, each.id::text, each.job::text, each.version, each.is_new
+            select each.code, each.message, each.hint, each.id::text, each.job::text, each.version, each.is_new
             from aiserv.create_each(jobs => %(jobs)s::json, patience => %(patience)s, plain => %(plain)s) as each
             """,
             {"jobs": f"[{','.join(jobs)}]", "patience": patience, "plain": plain},
         )
         return [
-            None if code == LOCK_NOT_AVAILABLE else refusal(code, message) if code else CreatedJob(*created)
-            for code, message, *created in rows
+            None if code == LOCK_NOT_AVAILABLE else refusal(code, message, hint) if code else CreatedJob(*created)
+            for code, message, hint, *created in rows
         ]
 
     async def create_jobs(

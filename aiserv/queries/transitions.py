@@ -70,13 +70,13 @@ class TransitionQueries(Queries):
         rows = await self._rows(
             """
             select
-                each.code, each.message, each.id, each.job::text, each.version, each.status, each.attempt,
+                each.code, each.message, each.hint, each.id, each.job::text, each.version, each.status, each.attempt,
                 each.task_type, each.model_profile
             from aiserv.settle_each(settlements => %(settlements)s::json, patience => %(patience)s) as each
             """,
             {"settlements": f"[{','.join(settlements)}]", "patience": patience},
         )
-        return [refusal(code, message) if code else ShownJob(*shown) for code, message, *shown in rows]
+        return [refusal(code, message, hint) if code else ShownJob(*shown) for code, message, hint, *shown in rows]
 
     async def heartbeat_job(self, job_id: UUID, body: str, heartbeat: HeartbeatJob) -> ShownJob:
         return await self._job(

@@ -194,6 +194,7 @@ async def test_a_body_may_be_as_large_as_the_limit_and_is_told_what_that_is(smal
     assert largest.status == 201
     assert larger.refusal == (413, "payload_too_large")
     assert "over 0.0625 MiB" in larger.problem["detail"]
+    assert "HTTP_MAX_BODY" in larger.problem["hint"]
 
 
 @pytest.mark.parametrize("path", ["jobs/claim", "jobs/batch"])
@@ -287,6 +288,28 @@ async def test_a_request_id_comes_back(refusing: Api, given: str, kept: bool) ->
 
     assert (answer.headers["X-Request-Id"] == given) is kept
     assert answer.problem["request_id"] == answer.headers["X-Request-Id"]
+
+
+async def test_a_refusal_says_what_to_do(api: Api) -> None:
+    job = await api.create(idempotency_key="k")
+
+    refused = [
+        await api.post("jobs", {**CHAT, "idempotency_key": "k", "priority": 2}),
+        await api.post(f"jobs/{job['id']}/complete", {"result": 1, "attempt": 1}),
+        await api.post(f"jobs/{job['id']}/retry"),
+        await api.post(f"jobs/{job['id']}/cancel", If_Match='"old"'),
+    ]
+
+    assert [(answer.status, answer.problem["hint"]) for answer in refused] == [
+        (422, "Repeat the request with the body of the first time, or choose a new key."),
+        (409, "Drop the result: another attempt owns the job, or it is already finished."),
+        (409, "It waits to be claimed already."),
+        (412, "Read the job again and decide anew."),
+    ]
+
+
+async def test_a_refusal_without_advice_has_no_hint(refusing: Api) -> None:
+    assert "hint" not in (await refusing.get("/nothing")).problem
 
 
 async def test_every_answer_has_a_request_id(api: Api) -> None:
