@@ -8,7 +8,7 @@ set search_path = pg_temp
 as $$
 declare
     cutoff timestamptz := clock_timestamp() - _prune_jobs.retention;
-    pruned uuid[]      := '{}';
+    pruned uuid[]      := array[]::uuid[];
     kept   jsonb;
     old    uuid[];
     pages  bigint;
