@@ -140,7 +140,6 @@ insert into aiserv.installed (file) values
 \ir functions/claim_jobs.sql
 \ir functions/claim_work.sql
 \ir functions/complete_job.sql
-\ir functions/count_jobs.sql
 \ir functions/create_batch.sql
 \ir functions/create_each.sql
 \ir functions/create_job.sql
@@ -164,7 +163,6 @@ insert into aiserv.installed (file) values
 \ir functions/jobs_of_owner.sql
 \ir functions/list_attempts.sql
 \ir functions/list_jobs.sql
-\ir functions/list_page.sql
 \ir functions/list_providers.sql
 \ir functions/list_queues.sql
 \ir functions/list_workers.sql

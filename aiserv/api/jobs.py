@@ -20,11 +20,10 @@ from aiserv.filters import ListJobs
 from aiserv.http.connections import while_connected
 from aiserv.models import CancelJob, CreateJob, Nothing, Waited
 from aiserv.queries.base import JobJson
+from aiserv.queries.jobs import PAGE_BYTES
 
 routes = Routes()
 
-# A page ends early once it holds so much.
-MAX_BYTES: Final = 64 * 1024 * 1024
 JOB_LINKS: Final = dict.fromkeys(
     ("get_job", "list_attempts", "retry_job", "cancel_job"), ("job_id", "$response.body#/id")
 )
@@ -85,7 +84,7 @@ async def list_jobs(request: web.Request) -> web.Response:
 def page_json(page: ListJobs, jobs: list[tuple[UUID, JobJson]], total: int | None) -> str:
     """The page as JSON. One job more than was asked for, or a page full of bytes, means that another one follows."""
     shown = jobs[: page.limit]
-    more = len(jobs) > page.limit or sum(len(job.encode()) for _, job in shown) >= MAX_BYTES
+    more = len(jobs) > page.limit or sum(len(job.encode()) for _, job in shown) >= PAGE_BYTES
     cursor = cursor_after(shown[-1][0], page.order) if more else None
     counted = "" if total is None else f',"total":{total}'
     return f'{{"jobs":[{",".join(job for _, job in shown)}],"next_cursor":{json.dumps(cursor)}{counted}}}'

@@ -22,6 +22,14 @@ _SHOWN: Final = (
     " job.status, job.attempt, job.task_type, job.model_profile"
 )
 
+# The conditions of a Filter as arguments of list_jobs and matching_jobs.
+CONDITIONS: Final = """
+    id => %(id)s, owner_service => %(owner_service)s, owner_ref => %(owner_ref)s, task_type => %(task_type)s,
+    model_profile => %(model_profile)s, status => %(status)s, error_category => %(error_category)s,
+    worker_id => %(worker_id)s, batch_id => %(batch_id)s, created_after => %(created_after)s,
+    created_before => %(created_before)s
+"""
+
 
 class ShownJob(NamedTuple):
     """A job for an answer, and what the server itself needs to know of it."""

@@ -5,7 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from aiserv.filters import BulkFilter, CancelJobs, RetryJobs
-from aiserv.queries.base import Queries
+from aiserv.queries.base import CONDITIONS, Queries
 
 PIECE: Final = 1000
 # Looked for at once. A look that finds few may read all that waits, and those found may be many.
@@ -71,17 +71,12 @@ class BulkQueries(Queries):
     async def _pieces(self, given: dict[str, Any]) -> list[tuple[str, UUID]]:
         """The ids of those that match, as arrays that PostgreSQL wrote and will read, and the last one of each."""
         return await self._rows(
-            """
+            f"""
             select array_agg(job.id order by job.id)::text, (array_agg(job.id order by job.id desc))[1]
-            from aiserv.matching_jobs(
-                id => %(id)s, owner_service => %(owner_service)s, owner_ref => %(owner_ref)s,
-                task_type => %(task_type)s, model_profile => %(model_profile)s, status => %(status)s,
-                error_category => %(error_category)s, worker_id => %(worker_id)s, batch_id => %(batch_id)s,
-                created_after => %(created_after)s, created_before => %(created_before)s, max_jobs => %(most)s,
-                after => %(after)s
-            ) with ordinality as job(id, position)
+            from aiserv.matching_jobs({CONDITIONS}, max_jobs => %(most)s, after => %(after)s)
+                with ordinality as job(id, position)
             group by (job.position - 1) / %(size)s
             order by min(job.position)
-            """,
+            """,  # noqa: S608 - literals
             {**given, "size": PIECE},
         )

@@ -7,7 +7,10 @@ from uuid import UUID
 
 from aiserv.filters import Filter, ListJobs
 from aiserv.problems import LOCK_NOT_AVAILABLE, Problem, refusal
-from aiserv.queries.base import PATIENCE, BatchedJob, JobJson, Queries, ShownJob
+from aiserv.queries.base import CONDITIONS, PATIENCE, BatchedJob, JobJson, Queries, ShownJob
+
+# A page ends early once it holds so much payload.
+PAGE_BYTES: Final = 64 * 1024 * 1024
 
 
 class Summary(NamedTuple):
@@ -165,34 +168,21 @@ class JobQueries(Queries):
         return await self._job("aiserv.get_job(job_id => %(job_id)s)", {"job_id": job_id})
 
     async def list_jobs(self, page: ListJobs, after: UUID | None) -> list[tuple[UUID, JobJson]]:
-        """Up to `page.limit` jobs and one more, if there is one: a sign that another page follows."""
+        """Up to `page.limit` jobs and one more, if there is one; fewer once they hold `PAGE_BYTES`."""
         return await self._rows(
-            """
+            f"""
             select job.id, aiserv.job_json(job, summary => %(summary)s)::text
-            from aiserv.list_page(
-                id => %(id)s, owner_service => %(owner_service)s, owner_ref => %(owner_ref)s,
-                task_type => %(task_type)s, model_profile => %(model_profile)s, status => %(status)s,
-                error_category => %(error_category)s, worker_id => %(worker_id)s, batch_id => %(batch_id)s,
-                created_after => %(created_after)s, created_before => %(created_before)s,
-                max_jobs => %(limit)s + 1, sort => %(order)s, after => %(after)s,
-                summary => %(summary)s
+            from aiserv.list_jobs(
+                {CONDITIONS}, max_jobs => %(limit)s + 1, sort => %(order)s, after => %(after)s,
+                max_bytes => case when not %(summary)s then %(bytes)s end
             ) as job
-            """,
-            {**page.parameters(), "after": after, "summary": page.fields == "summary"},
+            """,  # noqa: S608 - literals
+            {**page.parameters(), "after": after, "summary": page.fields == "summary", "bytes": PAGE_BYTES},
         )
 
     async def count_jobs(self, conditions: Filter) -> int:
-        row = await self._row(
-            """
-            select aiserv.count_jobs(
-                id => %(id)s, owner_service => %(owner_service)s, owner_ref => %(owner_ref)s,
-                task_type => %(task_type)s, model_profile => %(model_profile)s, status => %(status)s,
-                error_category => %(error_category)s, worker_id => %(worker_id)s, batch_id => %(batch_id)s,
-                created_after => %(created_after)s, created_before => %(created_before)s
-            )
-            """,
-            conditions.parameters(),
-        )
+        query = f"select count(*) from aiserv.matching_jobs({CONDITIONS})"  # noqa: S608 - literals
+        row = await self._row(query, conditions.parameters())
         return row[0]  # type: ignore[no-any-return]  # a bigint column
 
     async def jobs_of_owner(self, job_ids: list[UUID], owner_service: str) -> set[UUID]:

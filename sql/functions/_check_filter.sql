@@ -1,6 +1,6 @@
 create or replace function aiserv._check_filter(
     filter   aiserv._filter,
-    statuses text[]
+    statuses text[] default '{pending,running,completed,failed,cancelled}'
 )
 returns aiserv._filter
 language plpgsql

@@ -26,7 +26,7 @@ begin
         matching_jobs.id, matching_jobs.owner_service, matching_jobs.owner_ref, matching_jobs.task_type, matching_jobs.model_profile,
         matching_jobs.status, matching_jobs.error_category, matching_jobs.worker_id, matching_jobs.batch_id, matching_jobs.created_after,
         matching_jobs.created_before
-    )::aiserv._filter, '{pending,running,completed,failed,cancelled}');
+    )::aiserv._filter);
     return query select unnest(aiserv._matching_ids(filter, matching_jobs.after, 'oldest', matching_jobs.max_jobs));
 end;
 $$;
