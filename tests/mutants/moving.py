@@ -14,9 +14,9 @@ MUTANTS = [
     Mutant(
         "a completed job may be retried",
         "sql/functions/_retry.sql",
-        "array(select lease.job_id from unnest(superseded) as lease);",
-        "array(select lease.job_id from unnest(superseded) as lease)\n"
-        "        || array(select job.id from aiserv.job as job where job.outcome = 'completed');",
+        " into failed from gone;\n",
+        " into failed from gone;\n"
+        "    failed := failed || array(select job.id from aiserv.job as job where job.outcome = 'completed');\n",
         "tests/sql/test_transitions.py"
         "::test_a_verb_leads_from_a_state_where_the_table_says_or_changes_nothing[retry_job-completed]",
     ),
