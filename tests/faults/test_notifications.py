@@ -66,8 +66,8 @@ async def test_a_terminated_listener_is_back_at_once_each_time(conninfo: str, db
 @pytest.mark.fault(
     "a storm of notifications from somebody who may do nothing but connect",
     "a role without rights notifies all channels as fast as it can for 4 s: names of profiles, ids, garbage",
-    "an idle worker claims 10 times a second at most (and 20 at once), memory stays, jobs go on; half a second of CPU"
-    " for 100,000 notifications",
+    "an idle worker claims 10 times a second at most (and 20 at once), as a server sweeps; memory stays, jobs go on;"
+    " half a second of CPU for 100,000 notifications",
 )
 async def test_a_storm_of_notifications_is_not_a_storm_of_statements(
     conninfo: str, connect: Connect, db: Db, measured: Measured
@@ -117,6 +117,7 @@ async def test_a_storm_of_notifications_is_not_a_storm_of_statements(
                 during = await job_done(db, 2)
                 stop.set()
                 await anyio.to_thread.run_sync(storming.join)
+                stormed = time.monotonic() - began
 
                 grown = mebibytes(worker, server) - memory
                 cpu = (cpu_seconds(worker) - cpu) / sum(sent) * 100_000
@@ -128,10 +129,13 @@ async def test_a_storm_of_notifications_is_not_a_storm_of_statements(
     finally:
         stop.set()
         db.execute(sql.SQL("drop role {}").format(stranger))
-    measured(f"{sum(sent) // STORM_SECONDS:,} a second: {claims} claims, {sweeps} sweeps, {grown:+.0f} MiB")
+    measured(
+        f"{sum(sent) / stormed:,.0f} a second for {stormed:.1f} s: {claims} claims, {sweeps} sweeps, {grown:+.0f} MiB"
+    )
     measured(f"a job done in {during:.1f} s meanwhile; the worker takes {cpu:.2f} s of a core for 100,000")
     most = 20 + 10 * (seconds + 5)
-    assert claims <= most
+    # One at least took the job.
+    assert 1 <= claims <= most
     assert sweeps <= most
     assert grown < 64
     assert cpu <= within(0.5)
