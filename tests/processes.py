@@ -107,6 +107,12 @@ def aiserv(*arguments: str, cwd: str = ROOT, module: str = "aiserv", **variables
             process.kept = process.text
 
 
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process, if it is still there."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 def descriptors(pid: int) -> int:
     """How many files and sockets a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))

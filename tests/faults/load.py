@@ -15,6 +15,7 @@ from tests.faults.ledger import Ledger, at_rest
 from tests.faults.postgres import Connect
 from tests.faults.scale import within
 from tests.faults.service import EchoProvider, Service, echo_provider, service
+from tests.invariants import broken
 
 JOB = {"owner_service": "telephony", "task_type": "llm_chat", "model_profile": "qwen"}
 REMOTE = {**JOB, "task_type": "remote", "model_profile": "remote"}
@@ -197,6 +198,7 @@ def checked(load: Load, connect: Connect, provider: EchoProvider, running: Servi
     """What every fault must leave: everything acknowledged as it was, and logs without a traceback."""
     with connect() as db:
         load.ledger.compare(db, provider.executions)
+        assert broken(db) == []
     assert load.ledger.violations == []
     assert load.surprises == []
     assert running.complaints() == []

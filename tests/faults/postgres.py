@@ -13,6 +13,7 @@ from psycopg.rows import DictRow, dict_row
 
 from aiserv.embedded import embedded_postgres
 from aiserv.migrate import migrate
+from tests.processes import send
 from tests.waiting import until
 
 Db = psycopg.Connection[DictRow]
@@ -51,13 +52,15 @@ class Postgres:
 
     async def kill_backend(self, pattern: str) -> None:
         """Kill one backend, if there is one of such a name: PostgreSQL ends all the others and recovers."""
-        with self.connect() as connection:
-            row = connection.execute(
-                "select pid from pg_stat_activity where application_name like %s limit 1", [pattern]
-            ).fetchone()
-            if row:
-                os.kill(row["pid"], signal.SIGKILL)
+        for pid in self.backends(pattern)[:1]:
+            send(pid, signal.SIGKILL)
         await until(self.answers, 60)
+
+    def backends(self, pattern: str) -> list[int]:
+        """The processes of sessions of such a name."""
+        query = "select pid from pg_stat_activity where application_name like %s"
+        with self.connect() as connection:
+            return [row["pid"] for row in connection.execute(query, [pattern])]
 
     def answers(self) -> bool:
         try:

@@ -16,7 +16,7 @@ from tests.faults.load import Load, checked
 from tests.faults.postgres import Postgres, own_postgres
 from tests.faults.scale import CHAOS_SECONDS, CHAOS_SEED
 from tests.faults.service import Service, answers, echo_provider, service
-from tests.processes import descriptors
+from tests.processes import descriptors, send
 from tests.tcp_proxy import TcpProxy, tcp_proxy
 from tests.waiting import until
 
@@ -46,10 +46,27 @@ class Nemesis:
         self.running.launch_server(number)
 
     async def pause_a_worker(self) -> None:
-        worker = self.rng.choice(self.running.workers)
-        worker.send(signal.SIGSTOP)
-        await anyio.sleep(PAUSE_SECONDS)
-        worker.send(signal.SIGCONT)
+        await self._pause([self.rng.choice(self.running.workers).popen.pid])
+
+    async def pause_a_server(self) -> None:
+        await self._pause([self.rng.choice(self.running.servers).popen.pid])
+
+    async def pause_anybody(self) -> None:
+        """Any servers, workers and backends at once, in the middle of whatever they do."""
+        # How many there are is no part of the schedule.
+        rng = Random(self.rng.random())
+        pids = [process.popen.pid for process in (*self.running.servers, *self.running.workers)]
+        pids += self.postgres.backends("aiserv %")
+        await self._pause(rng.sample(pids, rng.randint(1, len(pids))))
+
+    async def _pause(self, pids: list[int]) -> None:
+        for pid in pids:
+            send(pid, signal.SIGSTOP)
+        try:
+            await anyio.sleep(PAUSE_SECONDS)
+        finally:
+            for pid in pids:
+                send(pid, signal.SIGCONT)
 
     async def stop_a_worker(self) -> None:
         number = self.rng.randrange(len(self.running.workers))
@@ -91,9 +108,9 @@ class Nemesis:
 
     def faults(self) -> list[Callable[[], Awaitable[None]]]:
         return [
-            self.kill_a_worker, self.kill_a_server, self.pause_a_worker, self.stop_a_worker, self.restart_postgresql,
-            self.kill_postgresql, self.kill_a_backend, self.terminate_everybody, self.cut_the_network,
-            self.freeze_the_network, self.storm,
+            self.kill_a_worker, self.kill_a_server, self.pause_a_worker, self.pause_a_server, self.pause_anybody,
+            self.stop_a_worker, self.restart_postgresql, self.kill_postgresql, self.kill_a_backend,
+            self.terminate_everybody, self.cut_the_network, self.freeze_the_network, self.storm,
         ]  # fmt: skip
 
 
