@@ -22,7 +22,7 @@ begin
         select
             'unserved', count(*) > 0, 'problem',
             coalesce(string_agg(
-                format('%s due jobs of %s, %s', lonely.due, lonely.model_profile, lonely.task_type), '; '
+                format('%s due of model profile %s, task type %s', lonely.due, lonely.model_profile, lonely.task_type), '; '
                 order by lonely.model_profile, lonely.task_type
             ), 'all work that is due has a live worker'),
             'Start a worker that takes them, or cancel them: no live one does.'

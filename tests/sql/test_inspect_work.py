@@ -26,7 +26,7 @@ def test_due_work_without_a_live_worker_is_named(db: Db) -> None:
     create(db)
 
     call(db, "touch_worker", worker_id="w", owner_service="somebody else")
-    assert finding(db, "unserved") == ("problem", "1 due jobs of qwen, chat")
+    assert finding(db, "unserved") == ("problem", "1 due of model profile qwen, task type chat")
     call(db, "touch_worker", worker_id="w")
     assert finding(db, "unserved")[0] == "ok"
 
