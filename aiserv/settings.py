@@ -42,6 +42,12 @@ from aiserv.values import (
 
 MIB: Final = 1024 * 1024
 _PGX_POOL_SIZE: Final = "pool_max_conns in DATABASE_URL"
+# What pydantic says of its own types, in the words of ours.
+_MESSAGES: Final = {
+    "int_parsing": "must be an integer",
+    "bool_parsing": "must be true or false",
+    "path_not_file": "must be the path of a file",
+}
 
 
 class SettingsError(Exception):
@@ -241,10 +247,10 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(dict.fromkeys(cls.model_fields, given))
         except ValidationError as error:
-            lines = (f"{bad['loc'][1]}: {_expected(bad['msg'])}" for bad in error.errors())
+            lines = (f"{bad['loc'][1]}: {_expected(bad['type'], bad['msg'])}" for bad in error.errors())
             raise SettingsError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _expected(message: str) -> str:
+def _expected(kind: str, message: str) -> str:
     """What pydantic says, in our words. The messages met here never repeat a value."""
-    return re.sub(r"^\w+ should ", "must ", message.removeprefix("Value error, "))
+    return _MESSAGES.get(kind) or re.sub(r"^\w+ should ", "must ", message.removeprefix("Value error, "))

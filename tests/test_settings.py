@@ -172,6 +172,20 @@ def test_a_refusal_does_not_repeat_the_value(name: str, text: str) -> None:
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("HTTP_PORT", "http", "must be an integer"),
+        ("MIGRATE_ON_START", "perhaps", "must be true or false"),
+        ("AI_SERVICE_TOKENS_FILE", "/not/there", "must be the path of a file"),
+        ("WORKER_CLAIM_LIMIT", "0", "must be greater than or equal to 1"),
+    ],
+)
+def test_a_refusal_says_what_is_expected(name: str, text: str, expected: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: {expected}$"):
+        Settings.load({name: text})
+
+
 def test_every_bad_variable_is_named_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.load({"HTTP_PORT": "http", "LLM_TIMEOUT": "soon", "LOG_LEVEL": "loud"})
