@@ -38,7 +38,7 @@ begin
     where turn.ctid = any(array(
         select known.ctid from aiserv.turn as known where known.served_at > moment for update skip locked
     ));
-    -- Whom somebody holds says it again in the next sweep.
+    -- Whom somebody holds says it again the next time.
     update aiserv.worker as worker
     set last_seen_at = moment
     where worker.ctid = any(array(
