@@ -14,14 +14,12 @@ stable
 set search_path = pg_temp
 as $$
 declare
-    -- Only what is escaped can be what PostgreSQL cannot store.
-    is_plain  boolean := strpos(_read_settlements.settlements::text, '\u') = 0;
     are_right boolean;
 begin
     begin
         -- As nearly always: all are right, and complete. Then one pass reads them, which leaves results as they were sent, but for
-        -- those that are a string or null.
-        if is_plain then
+        -- those that are a string or null. Only what is escaped can be what PostgreSQL cannot store.
+        if strpos(_read_settlements.settlements::text, '\u') = 0 then
             select
                 coalesce(array_agg(item.id), '{}'), coalesce(array_agg(item.attempt), '{}'), coalesce(array_agg(item.worker_id), '{}'),
                 coalesce(array_agg(item.result), '{}'), coalesce(array_agg(item.usage), '{}'),
@@ -39,48 +37,23 @@ begin
             if are_right then
                 return;
             end if;
-            are_right := null;
         end if;
-
-        -- A result is sliced out by itself: json_to_recordset would write a string anew.
-        select
-            coalesce(array_agg(item.value), '{}'), coalesce(array_agg(item.id), '{}'), coalesce(array_agg(item.attempt), '{}'),
-            coalesce(array_agg(item.worker_id), '{}'), coalesce(array_agg(item.result), '{}'), coalesce(array_agg(item.usage), '{}'),
-            coalesce(bool_and(
-                item.id is not null
-                and (item.attempt is not null or not _read_settlements.fenced)
-                and item.result is not null
-                and (item.usage is null or json_typeof(item.usage) = 'object')
-            ), true)
-        into _read_settlements.items, _read_settlements.job_ids, _read_settlements.attempts, _read_settlements.worker_ids,
-            _read_settlements.results, _read_settlements.usages, are_right
-        from (
-            select each.value, each.id, each.attempt, each.worker_id, each.usage, each.value -> 'result' as result
-            from rows from (
-                json_array_elements(_read_settlements.settlements),
-                json_to_recordset(_read_settlements.settlements) as (id uuid, attempt integer, worker_id text, usage json)
-            ) as each(value, id, attempt, worker_id, usage)
-            -- A result is looked for once, and used twice.
-            offset 0
-        ) as item;
     exception
         when data_exception then
-            _read_settlements.items := array(select item.value from json_array_elements(_read_settlements.settlements) as item);
+            null;
     end;
 
-    if are_right and is_plain then
-        return;
-    end if;
+    -- One by one: of those that make no sense nothing is read, and of the others the result is sliced out by itself.
+    _read_settlements.items := array(
+        select sent.item
+        from json_array_elements(_read_settlements.settlements) with ordinality as sent(item, position)
+        order by sent.position
+    );
     _read_settlements.complaints := array(
         select aiserv._settlement_complaint(each.item, _read_settlements.fenced)
         from unnest(_read_settlements.items) with ordinality as each(item, position)
         order by each.position
     );
-    if are_right is not null and array_remove(_read_settlements.complaints, null) = '{}' then
-        _read_settlements.complaints := null;
-        return;
-    end if;
-    -- Of those that make no sense nothing is read.
     select
         array_agg((sound.item ->> 'id')::uuid order by each.position), array_agg((sound.item ->> 'attempt')::integer order by each.position),
         array_agg(sound.item ->> 'worker_id' order by each.position), array_agg(sound.item -> 'result' order by each.position),
@@ -93,5 +66,5 @@ end;
 $$;
 
 comment on function aiserv._read_settlements is
-'The items of settle_jobs in columns, in order: a result of null is one that fails. complaints is null when all make sense, else
-says of each what does not. items is null when all make sense and complete.';
+'The items of settle_jobs in columns, in order: a result of null is one that fails. complaints says of each what makes no sense about
+it; items and complaints are null when all make sense and complete.';
