@@ -9,15 +9,13 @@ begin
         return;
     end if;
     return query
-    select
-        tally.minute, tally.owner_service, tally.task_type, tally.model_profile, tally.error_category, tally.total,
-        tally.scheduled, tally.completed, tally.failed, tally.cancelled
+    select tally.*
     from aiserv.tally as tally
-    where tally.minute >= date_trunc('minute', _finished_since.since, 'UTC') and tally.minute > '-infinity'
+    where tally.minute >= date_bin('1 minute', _finished_since.since, 'epoch') and tally.minute > '-infinity'
     union all
     select delta.*
     from aiserv.delta as delta
-    where delta.minute >= date_trunc('minute', _finished_since.since, 'UTC');
+    where delta.minute >= date_bin('1 minute', _finished_since.since, 'epoch');
 end;
 $$;
 

@@ -9,8 +9,8 @@ security definer
 set search_path = pg_temp
 as $$
 declare
-    changed_at timestamptz;
-    version    text;
+    actual  aiserv.queue;
+    version text;
 begin
     if check_queue_version.versions is null then
         return check_queue_version.model_profile;
@@ -18,12 +18,12 @@ begin
 
     -- First what set_queue takes first; and a version of 0 has no row to hold.
     perform aiserv._hold_settings(check_queue_version.model_profile);
-    select setting.updated_at into changed_at
+    select setting.updated_at into actual.updated_at
     from aiserv.queue_setting as setting
     where setting.model_profile = check_queue_version.model_profile
       and setting.task_type = coalesce(check_queue_version.task_type, '')
     for update;
-    version := coalesce((extract(epoch from changed_at) * 1000000)::bigint, 0)::text;
+    version := aiserv.queue_version(actual);
 
     if not version = any(check_queue_version.versions) then
         raise exception using

@@ -6,9 +6,7 @@ security definer
 set search_path = pg_temp
 as $$
 begin
-    if not exists (select from aiserv.job as job where job.id = list_attempts.job_id) then
-        perform aiserv._answer(aiserv._settlement(list_attempts.job_id, null, null, repeated => false));
-    end if;
+    perform aiserv.get_job(list_attempts.job_id);
     return query
     select attempt.* from aiserv.attempts as attempt where attempt.job_id = list_attempts.job_id order by attempt.attempt;
 end;
