@@ -232,6 +232,13 @@ async def test_lines_that_make_no_sense_are_refused(refusing: Api, data: str, co
     assert said in answer.problem["detail"]
 
 
+async def test_a_list_alone_is_told_where_it_belongs(refusing: Api) -> None:
+    answer = await refusing.post("jobs/batch", [CHAT])
+
+    assert answer.refusal == (400, "invalid_request")
+    assert answer.problem["hint"] == 'Name the list: {"jobs": [...]}.'
+
+
 @pytest.mark.parametrize("query", ["&priority=x", "&colour=red", "&return=all", "&priority=1&priority=2"])
 async def test_defaults_that_make_no_sense_are_refused(refusing: Api, query: str) -> None:
     answer = await lines(refusing, "{}", DEFAULTS + query)
