@@ -177,7 +177,6 @@ def test_resuming_raising_a_limit_and_a_freed_slot_wake_the_workers(db: Db, hear
     assert heard() == [("finished", str(job["id"])), ("ready", "qwen")]
 
 
-@pytest.mark.timeout(300)  # a hundred megabytes: seconds, and a minute on a busy machine
 def test_a_claim_that_stopped_for_its_size_says_that_there_is_more(db: Db, heard: Callable[[], Heard]) -> None:
     for size in (33, 33, 0):
         create_big(db, size)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.sql.calls import Db, call, claim, create, one, refusal
+from tests.sql.calls import Db, call, claim, create, let_time_come, one, refusal
 
 BODY = '{"owner_service": "a", "task_type": "b", "model_profile": "c", "input": null}'
 TEXTS = [
@@ -40,6 +40,20 @@ def test_a_payload_comes_back_character_for_character(db: Db, text: str) -> None
     assert (shown["input"], shown["progress"]) == (text, text)
     assert [(row["input"], row["result"]) for row in rows] == [(text, text)] * 2
     assert all(f'"input":{text},"result":{text},' in row["whole"] for row in rows)
+
+
+def test_a_job_waits_with_the_size_of_its_input(db: Db) -> None:
+    sizes = [2, 1000, 100_000]
+    for size in sizes:
+        text = json.dumps("x" * (size - 2))
+        create(db, input=text)
+        due = create(db, input=text, delay="1 hour")
+        let_time_come(db, due["id"])
+
+    call(db, "sweep")
+
+    rows = db.execute("select input_bytes from aiserv.ready order by 1").fetchall()
+    assert [row["input_bytes"] for row in rows] == sorted(sizes * 2)
 
 
 @pytest.mark.parametrize(
