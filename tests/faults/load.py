@@ -13,7 +13,7 @@ import anyio
 
 from tests.faults.ledger import Ledger, at_rest
 from tests.faults.postgres import Connect
-from tests.faults.scale import within
+from tests.faults.scale import CALLER_PAUSE, within
 from tests.faults.service import EchoProvider, Service, echo_provider, service
 from tests.invariants import broken
 
@@ -33,7 +33,7 @@ class Load:
     service: Service
     rng: Random
     ledger: Ledger = field(default_factory=Ledger)
-    pause: float = 0.2
+    pause: float = CALLER_PAUSE
     slowest: float = 0.0
     sent: int = 0
     unavailable: int = 0
@@ -165,7 +165,7 @@ class Load:
             answer = await self.request("POST", path, body, headers)
             if answer is not None:
                 return answer
-            await anyio.sleep(0.05)
+            await anyio.sleep(self.pause / 4)
 
     async def request(
         self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
@@ -212,7 +212,7 @@ async def under_load(
     *,
     servers: int = 1,
     workers: int = 1,
-    pause: float = 0.2,
+    pause: float = CALLER_PAUSE,
     answer_seconds: float = 0.02,
 ) -> AsyncIterator[Load]:
     """So many servers and workers, with callers at work until the end of the block; then their books are compared."""

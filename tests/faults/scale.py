@@ -16,6 +16,8 @@ SOAK_JOBS: Final = int(os.environ.get("AISERV_SOAK_JOBS", "0"))
 
 # Nothing else runs beside `make faults` and `make soak`; any other machine may stand still for seconds.
 IS_ALONE: Final = TIMES > 1 or "AISERV_FAULTS_TABLE" in os.environ
+# Seconds between two requests of a caller, on average. Where other tests run, too, callers leave them the CPU.
+CALLER_PAUSE: Final = 0.2 if IS_ALONE else 0.5
 
 
 def within(goal: float) -> float:

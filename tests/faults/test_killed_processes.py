@@ -11,7 +11,7 @@ import pytest
 from tests.faults.ledger import Ledger, at_rest
 from tests.faults.load import under_load
 from tests.faults.postgres import Connect, Db, create, statuses
-from tests.faults.scale import IS_ALONE, rounds, within
+from tests.faults.scale import CALLER_PAUSE, IS_ALONE, rounds, within
 from tests.faults.service import LEASE_SECONDS, SLOTS, echo_provider, service
 from tests.waiting import until
 
@@ -114,7 +114,7 @@ async def test_a_worker_that_stops_hands_its_jobs_over(
     "0 duplicates, nothing acknowledged lost",
 )
 async def test_killed_servers_create_nothing_twice(conninfo: str, connect: Connect, db: Db, measured: Measured) -> None:
-    async with under_load(conninfo, connect, 3, servers=2, pause=0.05) as load:
+    async with under_load(conninfo, connect, 3, servers=2, pause=CALLER_PAUSE / 4) as load:
         turn = 0
         # Until a request was in flight, too.
         while turn < rounds(3) or not load.resets:
@@ -136,7 +136,7 @@ async def test_a_rolling_restart_resets_no_connection(
     conninfo: str, connect: Connect, db: Db, measured: Measured
 ) -> None:
     slowest = 0.0
-    async with under_load(conninfo, connect, 4, servers=2, pause=0.05) as load:
+    async with under_load(conninfo, connect, 4, servers=2, pause=CALLER_PAUSE / 4) as load:
         for turn in range(rounds(2)):
             server = load.service.servers[turn % 2]
             await anyio.sleep(0.3)
