@@ -35,7 +35,6 @@ SCENARIOS: Final = (
 )
 # A run for which a virtual machine's host kept back more of the cores' time than this is repeated, but not too often.
 STOLEN_AT_MOST: Final = 0.05
-AGAIN_AT_MOST: Final = 5
 ROWS: Final = sorted({goal.row for scenario in SCENARIOS for goal in scenario.goals})
 
 
@@ -52,7 +51,7 @@ def measure(bench: Bench, scenario: Scenario, rows: Sequence[int], results: Resu
             chosen = {name: measure for name, measure in measures.items() if name in needed}
             if bench.sizes.warm_up and not scenario.once:
                 one_run(bench, chosen, "warm-up")
-            wanted, again = (1, 0) if scenario.once else (bench.sizes.runs, AGAIN_AT_MOST)
+            wanted, again = (1, 0) if scenario.once else (bench.sizes.runs, bench.sizes.again)
             while len(runs) < wanted:
                 before = psutil.cpu_times()
                 figures = one_run(bench, chosen, f"run {len(runs) + 1}")

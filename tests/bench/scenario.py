@@ -27,12 +27,14 @@ class Sizes:
     idle_processes: int
     runs: int
     warm_up: bool
+    # Runs at most that are repeated because they were disturbed.
+    again: int
 
 
 SIZES: Mapping[str, Sizes] = {
-    "full": Sizes(3, 30_000, 1_000_000, 10_000_000, 10_000, 8, 60, 5, runs=5, warm_up=True),
-    "quick": Sizes(1, 6_000, 50_000, 100_000, 1_000, 2, 20, 2, runs=1, warm_up=False),
-    "tiny": Sizes(0.2, 300, 2_000, 4_000, 50, 0.5, 1, 1, runs=1, warm_up=False),
+    "full": Sizes(3, 30_000, 1_000_000, 10_000_000, 10_000, 8, 60, 5, runs=5, warm_up=True, again=5),
+    "quick": Sizes(1, 6_000, 50_000, 100_000, 1_000, 2, 20, 2, runs=1, warm_up=False, again=5),
+    "tiny": Sizes(0.2, 300, 2_000, 4_000, 50, 0.5, 1, 1, runs=1, warm_up=False, again=0),
 }
 
 
