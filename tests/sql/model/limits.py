@@ -29,7 +29,7 @@ class Limits(Books):
             if setting.requests is not None:
                 setting.left = setting.requests if before is None else min(setting.left, setting.requests)
         pairs = {
-            "paused": (old.paused, setting.paused),
+            "paused": (old.is_paused(self.now), setting.is_paused(self.now)),
             "paused_until": (old.paused_until, setting.paused_until),
             "max_running": (old.max_running, setting.max_running),
             "requests_per_minute": (old.requests, setting.requests),
