@@ -1,6 +1,6 @@
 """Who may do what: a token, its scope, and the owner it is bound to, checked before a body is read."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from aiserv.api.app_keys import CALLER, DATABASE
 from aiserv.api.requests import path_id
@@ -10,7 +10,7 @@ from aiserv.tokens import Caller, Scope, Tokens
 
 def check_token(request: web.Request, tokens: Tokens, needed: Scope | None) -> Caller:
     """Who asks, having a token whose scope is enough; unknown paths of the API need one, too, of whatever scope."""
-    caller = tokens.caller(request.headers.get("Authorization", ""))
+    caller = tokens.caller(request.headers.get(hdrs.AUTHORIZATION, ""))
     if caller is None:
         raise unauthorized()
     request[CALLER] = caller

@@ -3,13 +3,13 @@
 from contextlib import suppress
 from functools import partial
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from aiserv.api.app_keys import CALLER, EVENTS, TOKENS
 from aiserv.api.requests import query
 from aiserv.api.routing import Routes
 from aiserv.filters import WatchEvents
-from aiserv.http.connections import REQUEST_ID, while_connected
+from aiserv.http.connections import REQUEST_ID, REQUEST_ID_HEADER, while_connected
 
 routes = Routes()
 
@@ -24,14 +24,14 @@ async def watch_events(request: web.Request) -> web.StreamResponse:
             "Content-Type": "text/event-stream",
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",
-            "X-Request-Id": request[REQUEST_ID],
+            REQUEST_ID_HEADER: request[REQUEST_ID],
         }
     )
     position = events.position(request.headers.get("Last-Event-ID"))
     await response.prepare(request)
 
     def may_listen() -> bool:
-        return request.app[TOKENS].caller(request.headers.get("Authorization", "")) == request[CALLER]
+        return request.app[TOKENS].caller(request.headers.get(hdrs.AUTHORIZATION, "")) == request[CALLER]
 
     # That the client goes is how streams end.
     with suppress(ConnectionError):

@@ -2,15 +2,22 @@
 
 from typing import Any, Final
 
+from multidict import istr
+
+# Of the kind that is looked up as it is: any other name is made lower-case first, each time.
+IDEMPOTENCY_KEY: Final = istr("Idempotency-Key")
+TRACEPARENT: Final = istr("traceparent")
+PREFER: Final = istr("Prefer")
+
 _ETAGS: Final = {"type": "string", "examples": ['"pe-0-1717922952000000"']}
 
 REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
-    "Idempotency-Key": {
+    IDEMPOTENCY_KEY: {
         "description": "As idempotency_key in the body, or for a whole batch: a known one answers what it made.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
     },
-    "traceparent": {"description": "The W3C trace context of the caller.", "schema": {"type": "string"}},
-    "Prefer": {
+    TRACEPARENT: {"description": "The W3C trace context of the caller.", "schema": {"type": "string"}},
+    PREFER: {
         "description": "wait=30 waits up to so many seconds for the end, as the parameter wait does.",
         "schema": {"type": "string", "examples": ["wait=30"]},
     },

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiserv.answers.jobs import AttemptsAnswer, JobAnswer, JobPage
 from aiserv.api.app_keys import CALLER, CREATES, DATABASE, FINISHED, METRICS
 from aiserv.api.cursors import cursor_after, last_of
+from aiserv.api.headers import TRACEPARENT
 from aiserv.api.preconditions import patience, wanted_versions
 from aiserv.api.requests import header_key, invalid, parse, path_id, query
 from aiserv.api.responses import job_response, json_response, versioned
@@ -63,7 +64,7 @@ def with_headers(job: CreateJob, request: web.Request) -> CreateJob:
         if job.idempotency_key not in {None, key}:
             raise invalid([{"field": "idempotency_key", "message": "the header Idempotency-Key has another one"}])
         given["idempotency_key"] = key
-    trace = request.headers.get("traceparent")
+    trace = request.headers.get(TRACEPARENT)
     # A header that is no trace context is ignored: https://www.w3.org/TR/trace-context/#traceparent-header
     if trace is not None and job.traceparent is None and is_traceparent(trace):
         given["traceparent"] = trace

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import HttpVersion10, web
+from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
@@ -16,7 +16,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from aiserv.api.auth import check_token, is_api, refuse_jobs_of_others
 from aiserv.api.routing import Scopes
-from aiserv.http.connections import REQUEST_ID, problem_response
+from aiserv.http.connections import REQUEST_ID, REQUEST_ID_HEADER, problem_response
 from aiserv.metrics import ServerMetrics
 from aiserv.problems import Problem, database_problem, unavailable
 from aiserv.tokens import Tokens
@@ -65,7 +65,7 @@ class Reception:
                 request.protocol.force_close()
         # A stream that its handler began has sent its headers.
         if not response.prepared:
-            response.headers["X-Request-Id"] = request_id
+            response.headers[REQUEST_ID_HEADER] = request_id
             _compress(request, response)
         self._metrics.request(route or "unknown", request.method, status or response.status, time.monotonic() - started)
         return response
@@ -84,7 +84,7 @@ class Reception:
 
 def _request_id(request: web.Request) -> str:
     """The client's own id of the request if it is one, else a new one."""
-    given = request.headers.get("X-Request-Id")
+    given = request.headers.get(REQUEST_ID_HEADER)
     # Not of the system's entropy, which would be a call of the kernel.
     return given if given and _REQUEST_ID.fullmatch(given) else random.randbytes(16).hex()  # noqa: S311 - no secret
 
@@ -106,20 +106,20 @@ def _check_target(request: web.Request) -> None:
 def _compress(request: web.Request, response: web.StreamResponse) -> None:
     """Compress what is worth it, for clients that take gzip; its ETag says so, as the bytes differ."""
     body = response.body if isinstance(response, web.Response) else None
-    if isinstance(body, bytes) and len(body) >= LEAST_BYTES and "Content-Encoding" not in response.headers:
-        response.headers["Vary"] = "Accept-Encoding"
+    if isinstance(body, bytes) and len(body) >= LEAST_BYTES and hdrs.CONTENT_ENCODING not in response.headers:
+        response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
         if _takes_gzip(request):
             response.enable_compression(web.ContentCoding.gzip)
-            if "ETag" in response.headers:
-                response.headers["ETag"] = f'{response.headers["ETag"][:-1]}-gzip"'
+            if hdrs.ETAG in response.headers:
+                response.headers[hdrs.ETAG] = f'{response.headers[hdrs.ETAG][:-1]}-gzip"'
 
 
 def _takes_gzip(request: web.Request) -> bool:
     """https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3."""
-    if "Accept-Encoding" not in request.headers:
+    if hdrs.ACCEPT_ENCODING not in request.headers:
         return False
     weights = {}
-    for part in ",".join(request.headers.getall("Accept-Encoding")).split(","):
+    for part in ",".join(request.headers.getall(hdrs.ACCEPT_ENCODING)).split(","):
         coding, _, weight = part.replace(" ", "").lower().partition(";q=")
         weights[coding] = weight
     return not re.fullmatch(r"0(\.0*)?", weights.get("gzip", weights.get("*", "0")))

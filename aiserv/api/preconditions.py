@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from aiserv.api.headers import PREFER
 from aiserv.api.requests import invalid, query
 from aiserv.fields import MAX_WAIT
 from aiserv.models import Waited
@@ -43,10 +44,10 @@ def _versions(header: str) -> list[tuple[str, bool]]:
 
 def patience(request: web.Request) -> tuple[timedelta, dict[str, str]]:
     """How long the answer may wait, and the header that says so if `Prefer` asked for it."""
-    if not request.query_string and "Prefer" not in request.headers:
+    if not request.query_string and PREFER not in request.headers:
         return _NO_WAIT, {}
     wait = query(Waited, request).wait
-    preferred = _WAIT.search(",".join(request.headers.getall("Prefer", [])))
+    preferred = _WAIT.search(",".join(request.headers.getall(PREFER, [])))
     if wait is not None or preferred is None:
         return wait or _NO_WAIT, {}
     seconds = min(int(preferred[1]), int(MAX_WAIT.total_seconds()))

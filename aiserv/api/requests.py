@@ -7,12 +7,13 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import anyio
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aiserv.api.app_keys import CALLER, DEADLINES, MAX_BATCH_BODY
 from aiserv.api.compression import gunzip
+from aiserv.api.headers import IDEMPOTENCY_KEY
 from aiserv.api.json_text import read_json, refuse_repeated
 from aiserv.fields import Conditions, parse_uuid
 from aiserv.http.connections import ask_for_body
@@ -55,9 +56,9 @@ def path_id(request: web.Request, name: str = "job_id") -> UUID:
 
 def header_key(request: web.Request) -> str | None:
     """The header Idempotency-Key. Raises Problem `invalid_request` for one that cannot be stored."""
-    key = request.headers.get("Idempotency-Key")
+    key = request.headers.get(IDEMPOTENCY_KEY)
     if key is not None and not KEY.fullmatch(key):
-        raise invalid([{"field": "Idempotency-Key", "message": "must be 1 to 200 characters of UTF-8 text"}])
+        raise invalid([{"field": IDEMPOTENCY_KEY, "message": "must be 1 to 200 characters of UTF-8 text"}])
     return key
 
 
@@ -81,7 +82,7 @@ async def read_body(request: web.Request) -> tuple[str, Any]:
 
 async def read_json_bytes(request: web.Request) -> bytes:
     """The bytes of a JSON body. Raises Problem for another media type, or too much of it."""
-    declared = request.headers.get("Content-Type")
+    declared = request.headers.get(hdrs.CONTENT_TYPE)
     if request.body_exists and declared is not None and not JSON.fullmatch(declared):
         raise Problem("unsupported_media_type", "the body must say Content-Type: application/json, and be UTF-8")
     return await read_bytes(request) or b"{}"
@@ -89,7 +90,7 @@ async def read_json_bytes(request: web.Request) -> bytes:
 
 async def read_bytes(request: web.Request) -> bytes:
     """The bytes of a body, decompressed; never more than the limit, as declared and as they come."""
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
     if request.body_exists and encoding not in {"identity", "gzip"}:
         raise Problem("unsupported_media_type", "the body may be compressed with gzip only")
     limit = request.client_max_size

@@ -12,6 +12,7 @@ from uuid import uuid4
 import anyio
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
+from multidict import istr
 
 from aiserv.http.unread import Unread
 from aiserv.problems import Problem
@@ -20,6 +21,8 @@ from aiserv.wake import Wake
 # Taken beyond the most while nobody is idle, for those who ask whether the process is well.
 PROBE_CONNECTIONS: Final = 32
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+# Looked up as it is: any other name is made lower-case first, each time.
+REQUEST_ID_HEADER: Final = istr("X-Request-Id")
 
 
 def problem_response(problem: Problem, request: web.BaseRequest) -> web.Response:
@@ -29,7 +32,7 @@ def problem_response(problem: Problem, request: web.BaseRequest) -> web.Response
         text=json.dumps(problem.body(request_id)),
         status=problem.status,
         content_type="application/problem+json",
-        headers={"Cache-Control": "no-store", "X-Request-Id": request_id, **problem.headers},
+        headers={"Cache-Control": "no-store", REQUEST_ID_HEADER: request_id, **problem.headers},
     )
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import anyio
-from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -86,10 +86,10 @@ class Runner(web.AppRunner):
             *arguments: Any,  # noqa: ANN401 - aiohttp's own
         ) -> web.BaseRequest:
             # Left to itself aiohttp says "continue" before it asks anybody, to unknown paths, too.
-            expects = "Expect" in message.headers and message.headers["Expect"].lower() == "100-continue"
+            expects = hdrs.EXPECT in message.headers and message.headers[hdrs.EXPECT].lower() == "100-continue"
             if expects:
                 headers = CIMultiDict(message.headers)
-                headers.popall("Expect")
+                headers.popall(hdrs.EXPECT)
                 message = message._replace(headers=CIMultiDictProxy(headers))
             if isinstance(protocol, RequestHandler):
                 protocol.is_body_held = expects and message.version >= HttpVersion11
