@@ -1,6 +1,7 @@
 """Reading jobs: one, its attempts, and lists with filters and cursors."""
 
 import json
+import re
 from uuid import UUID, uuid4
 
 import psycopg
@@ -27,6 +28,26 @@ async def test_a_job_is_read_by_its_id(api: Api) -> None:
     answer = await api.get(f"jobs/{job['id'].upper()}")
 
     assert (answer.status, answer.job) == (200, job)
+
+
+@pytest.mark.parametrize(("method", "version"), [("GET", "HTTP/1.1"), ("HEAD", "HTTP/1.1"), ("GET", "HTTP/1.0")])
+async def test_the_last_answer_of_a_connection_has_the_head_of_all_others(api: Api, method: str, version: str) -> None:
+    job = await api.create()
+    target = f"/api/v1/jobs/{job['id']}"
+    fixed = "Host: a\r\nX-Request-Id: r"
+
+    said = await api.raw(
+        f"GET {target} HTTP/1.1\r\n{fixed}\r\n\r\n"
+        f"{method} {target} {version}\r\n{fixed}\r\nConnection: close\r\n\r\n".encode()
+    )
+
+    first, last = (part.partition("\r\n\r\n") for part in re.split(r"HTTP/1\.[01] 200 OK\r\n", said.decode())[1:])
+    head = {line for line in first[0].split("\r\n") if not line.startswith("Date: ")}
+    last_head = {line for line in last[0].split("\r\n") if not line.startswith("Date: ")}
+    assert {line.partition(":")[0] for line in head} > {"Content-Length", "Content-Type", "ETag", "Server"}
+    assert last_head - {"Connection: close"} == head
+    assert json.loads(first[2]) == job
+    assert last[2] == ("" if method == "HEAD" else first[2])
 
 
 @pytest.mark.parametrize("path", ["jobs/{}", "jobs/{}/attempts", "batches/{}"])
