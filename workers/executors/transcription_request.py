@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from pydantic import JsonValue
 
+from aiserv.values import TranscriptionProvider
 from workers.audio.sources import Source
 from workers.failures import Failure
 from workers.providers.pieces import Wanted
 
-PROVIDERS: Final = ("whisperx", "qwen2-audio", "voxtral-small")
+PROVIDERS: Final = get_args(TranscriptionProvider)
 MAX_PROMPT: Final = 20_000
 MAX_SPEAKERS: Final = 100
 

@@ -55,26 +55,22 @@ class ProviderAttempt:
         return shown
 
 
-def result_of(attempts: Sequence[ProviderAttempt], *, seconds: float) -> dict[str, JsonValue] | None:
-    """The result of the job, which is that of the first success; None without any.
-
-    `duration` is the length of the recording in seconds.
-    """
-    return _result(attempts, seconds=seconds)
-
-
 def progress_of(attempts: Sequence[ProviderAttempt], *, seconds: float) -> dict[str, JsonValue] | None:
     """The result as far as it is known, with as much of it as `progress` may hold."""
     for with_segments, with_attempts in ((True, True), (True, False), (False, False)):
-        shown = _result(attempts, seconds=seconds, with_segments=with_segments, with_attempts=with_attempts)
+        shown = result_of(attempts, seconds=seconds, with_segments=with_segments, with_attempts=with_attempts)
         if shown is None or len(json.dumps(shown, ensure_ascii=False).encode()) <= MAX_PROGRESS:
             return shown
     return None
 
 
-def _result(
+def result_of(
     attempts: Sequence[ProviderAttempt], *, seconds: float, with_segments: bool = True, with_attempts: bool = True
 ) -> dict[str, JsonValue] | None:
+    """The result of the job, which is that of the first success; None without any.
+
+    `duration` is the length of the recording in seconds. Segments can be left out: all, or those of the attempts alone.
+    """
     for attempt in attempts:
         if attempt.transcript is not None:
             shown = attempt.document(with_segments=with_segments)
