@@ -15,7 +15,14 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 UNAUTHORIZED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 # What people write behind the address of a server, and where its API alone is.
-_API_PATHS: Final = ("/v1/audio/transcriptions", "/v1/chat/completions", "/v1", "/speech-to-text", "/asr")
+_API_PATHS: Final = (
+    "/v1/audio/transcriptions",
+    "/audio/transcriptions",
+    "/v1/chat/completions",
+    "/v1",
+    "/speech-to-text",
+    "/asr",
+)
 
 
 class Unreachable(Exception):  # noqa: N818 - what the other side is

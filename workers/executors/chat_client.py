@@ -5,20 +5,18 @@ Import this module lazily: `import openai` takes a second.
 
 import logging
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from openai import AsyncOpenAI, DefaultAioHttpClient, Omit, Timeout, omit
 from pydantic import JsonValue
 
 from workers.failures import Failure
 from workers.providers.errors import MAX_ERROR, connection_failure, status_failure
+from workers.providers.http import CONNECT_SECONDS, read_answer, read_at_most
 
 if TYPE_CHECKING:
     import httpx2
-
-MAX_ANSWER: Final = 16 * 1024 * 1024
-CONNECT_SECONDS: Final = 10.0
 
 # Whatever OPENAI_LOG says: at its debug level some versions log what they send.
 logging.getLogger("openai").setLevel(logging.WARNING)
@@ -64,7 +62,7 @@ class ChatClient:
         )
         try:
             async with call as response:
-                body = await _read(response.iter_bytes(), MAX_ANSWER + 1)
+                return await read_answer(response.iter_bytes())
         except Failure:
             raise
         except Exception as error:
@@ -75,10 +73,6 @@ class ChatClient:
                 said = f"input: cannot be sent as JSON: {type(error).__name__}"
                 raise Failure("invalid_input", said) from None
             raise
-        if len(body) > MAX_ANSWER:
-            said = f"the answer is larger than {MAX_ANSWER // 1024**2} MiB"
-            raise Failure("invalid_response", said)
-        return body
 
     async def close(self) -> None:
         """Close the connections."""
@@ -104,14 +98,5 @@ class _OpenAI(AsyncOpenAI):
 async def _refuse_errors(response: "httpx2.Response") -> None:
     # In a hook, because openai itself would read the body of an error without any bound.
     if not response.is_success:
-        body = await _read(response.aiter_bytes(), MAX_ERROR)
+        body = await read_at_most(MAX_ERROR, response.aiter_bytes())
         raise status_failure(response.status_code, response.headers, body)
-
-
-async def _read(chunks: AsyncIterator[bytes], at_most: int) -> bytes:
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) >= at_most:
-            break
-    return bytes(body[:at_most])

@@ -2,15 +2,12 @@
 
 import json
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeGuard
+from typing import NoReturn
 
 from pydantic import JsonValue
 
-from workers.failures import Failure, clean_json
-from workers.providers.errors import MAX_ERROR, ProviderError
-
-_COUNTS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
-_MAX_COUNT: Final = 2**31
+from workers.failures import Failure
+from workers.providers.answers import parsed_object, text_of, usage_in
 
 
 @dataclass(frozen=True)
@@ -30,11 +27,11 @@ class Answer:
         Raises `Failure`: `content_filter`; `output_truncated`, when the model ran out of tokens
         before the content that was asked for; `invalid_response`.
         """
-        completion = _completion(body)
+        completion = parsed_object(body)
         choice, message = _choice(completion)
-        usage = _usage(completion)
-        finish_reason = _text(choice.get("finish_reason"))
-        refusal = _text(message.get("refusal"))
+        usage = usage_in(completion)
+        finish_reason = text_of(choice.get("finish_reason"))
+        refusal = text_of(message.get("refusal"))
         if finish_reason == "content_filter" or refusal:
             why = "the provider's filter stopped the answer" if refusal is None else refusal
             raise Failure("content_filter", why, usage=usage)
@@ -43,7 +40,7 @@ class Answer:
             raise Failure("invalid_response", "tool_calls is no list", usage=usage)
         content = _content(message)
         flaw = None if tool_calls else _flaw(content, json_wanted=json_wanted)
-        answer = cls(content, tool_calls, finish_reason, _text(completion.get("model")), usage)
+        answer = cls(content, tool_calls, finish_reason, text_of(completion.get("model")), usage)
         if flaw:
             raise answer.flawed(flaw)
         return answer
@@ -53,20 +50,6 @@ class Answer:
         if self.finish_reason == "length":
             return Failure("output_truncated", f"the model ran out of tokens: {flaw}", usage=self.usage)
         return Failure("invalid_response", flaw, usage=self.usage)
-
-
-def _completion(body: bytes) -> dict[str, JsonValue]:
-    # Lenient where a model was cut off within a character, as llama.cpp does.
-    text = body.decode("utf-8-sig", errors="replace")
-    try:
-        completion = clean_json(json.loads(text))
-    except (ValueError, RecursionError):
-        said = ProviderError.parse(body[:MAX_ERROR]).message
-        # Without a cause, which would hold the whole answer.
-        raise Failure("invalid_response", f"the answer is no JSON: {said}") from None
-    if not isinstance(completion, dict):
-        raise Failure("invalid_response", "the answer is no JSON object")
-    return completion
 
 
 def _choice(completion: dict[str, JsonValue]) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
@@ -114,20 +97,3 @@ def _flaw(content: str | None, *, json_wanted: bool) -> str | None:
 
 def _no_json(constant: str) -> NoReturn:
     raise ValueError(constant)
-
-
-def _usage(completion: dict[str, JsonValue]) -> dict[str, int] | None:
-    reported = completion.get("usage")
-    if not isinstance(reported, dict):
-        return None
-    counts = {name: reported.get(name) for name in _COUNTS}
-    usage = {name: count for name, count in counts.items() if _is_count(count)}
-    return usage or None
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_COUNT
-
-
-def _text(value: JsonValue) -> str | None:
-    return value if isinstance(value, str) and value else None

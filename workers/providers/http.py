@@ -100,24 +100,30 @@ def fits_header(text: str | None) -> TypeGuard[str]:
     return text is not None and text.isascii() and text.isprintable()
 
 
-async def _body(response: aiohttp.ClientResponse, service: str) -> bytes:
-    # Redirects are refused, too: that address is not the provider.
-    if response.status >= HTTPStatus.MULTIPLE_CHOICES:
-        said = await _read(response, MAX_ERROR)
-        raise Refused(response.status, status_failure(response.status, response.headers, said, service=service))
-    body = await _read(response, MAX_ANSWER + 1)
+async def read_answer(chunks: AsyncIterator[bytes]) -> bytes:
+    """All of an answer. Raises `Failure` with `invalid_response` for one that is too large."""
+    body = await read_at_most(MAX_ANSWER + 1, chunks)
     if len(body) > MAX_ANSWER:
         raise Failure("invalid_response", f"the answer is larger than {MAX_ANSWER // 1024**2} MiB")
     return body
 
 
-async def _read(response: aiohttp.ClientResponse, at_most: int) -> bytes:
+async def read_at_most(most: int, chunks: AsyncIterator[bytes]) -> bytes:
+    """The first bytes, as many as there are."""
     body = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK):
+    async for chunk in chunks:
         body += chunk
-        if len(body) >= at_most:
+        if len(body) >= most:
             break
-    return bytes(body[:at_most])
+    return bytes(body[:most])
+
+
+async def _body(response: aiohttp.ClientResponse, service: str) -> bytes:
+    # Redirects are refused, too: that address is not the provider.
+    if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+        said = await read_at_most(MAX_ERROR, response.content.iter_chunked(_CHUNK))
+        raise Refused(response.status, status_failure(response.status, response.headers, said, service=service))
+    return await read_answer(response.content.iter_chunked(_CHUNK))
 
 
 def _failure(error: Exception) -> BaseException:

@@ -10,7 +10,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from workers.failures import Failure, clean, clean_json
+from workers.failures import Failure, clean
+from workers.providers.answers import parsed, text_of, usage_in
 from workers.providers.errors import MAX_ERROR, ProviderError
 
 Words = list[dict[str, JsonValue]]
@@ -88,7 +89,7 @@ def parse_transcript(body: bytes, *, seconds: float) -> Transcript:
     `utterances` (of AssemblyAI's shape, in milliseconds) or `chunks`. Text without times is one segment of the
     recording's length. Raises `Failure` with `invalid_response`.
     """
-    answer = _parsed(body)
+    answer = parsed(body)
     if isinstance(answer, str):
         answer = {"text": answer}
     if isinstance(answer, list):
@@ -108,18 +109,9 @@ def parse_transcript(body: bytes, *, seconds: float) -> Transcript:
     return Transcript(
         segments=tuple(sorted(segments, key=lambda said: (said.start, said.end))),
         language=_language(answer),
-        model=_name(answer.get("model")),
-        usage=_usage(answer.get("usage")),
+        model=text_of(answer.get("model")),
+        usage=usage_in(answer),
     )
-
-
-def _parsed(body: bytes) -> JsonValue:
-    text = body.decode("utf-8-sig", errors="replace")
-    try:
-        return clean_json(json.loads(text))
-    except (ValueError, RecursionError):
-        said = ProviderError.parse(body[:MAX_ERROR]).message
-        raise Failure("invalid_response", f"the answer is no JSON: {said}") from None
 
 
 def _items(answer: dict[str, JsonValue]) -> list[JsonValue] | None:
@@ -247,33 +239,10 @@ def _rounded(seconds: float) -> float:
     return round(seconds, 3)
 
 
-def _name(value: JsonValue) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _language(answer: dict[str, JsonValue]) -> str | None:
     metadata = answer.get("metadata")
     said = metadata.get("language") if isinstance(metadata, dict) else None
-    return _name(answer.get("language")) or _name(said) or _name(answer.get("language_code"))
-
-
-def _usage(usage: JsonValue) -> dict[str, int] | None:
-    if not isinstance(usage, dict):
-        return None
-    # OpenAI's transcriptions call them differently from chat completions.
-    names = {
-        "prompt_tokens": ("prompt_tokens", "input_tokens"),
-        "completion_tokens": ("completion_tokens", "output_tokens"),
-        "total_tokens": ("total_tokens",),
-    }
-    counts: dict[str, int] = {}
-    for name, aliases in names.items():
-        for alias in aliases:
-            count = usage.get(alias)
-            if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**31:
-                counts[name] = count
-                break
-    return counts or None
+    return text_of(answer.get("language")) or text_of(said) or text_of(answer.get("language_code"))
 
 
 def heard_text(text: str, *, start: float, end: float) -> Transcript:

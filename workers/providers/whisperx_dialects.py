@@ -33,13 +33,6 @@ def dialect_in(url: str) -> Dialect | None:
     return next((dialect for dialect, route in ROUTES.items() if path.endswith(route)), None)
 
 
-def root_of(url: str) -> str:
-    """The URL without the route of a dialect."""
-    for route in (*ROUTES.values(), "/audio/transcriptions", "/v1"):
-        url = url.removesuffix(route)
-    return url
-
-
 def dialect_described(body: bytes) -> Dialect | None:
     """The dialect of the server whose /openapi.json this is, or None."""
     try:

@@ -1,6 +1,5 @@
 """One WhisperX server: which dialect it speaks, and how it is asked."""
 
-import json
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
@@ -11,9 +10,10 @@ from typing import Final, TypeAlias
 
 import aiohttp
 import anyio
-from pydantic import JsonValue
 
+from aiserv.http_get import server_root
 from workers.failures import Failure
+from workers.providers.answers import parsed_object
 from workers.providers.http import Call, HttpClient, Refused
 from workers.providers.pieces import Wanted
 from workers.providers.transcript import Transcript, parse_transcript
@@ -25,7 +25,6 @@ from workers.providers.whisperx_dialects import (
     dialect_in,
     fields,
     parameters,
-    root_of,
     task_url,
 )
 
@@ -44,7 +43,7 @@ class Server:
     def __init__(self, client: HttpClient, url: str, dialect: Dialect | None, model: str | None) -> None:
         self.url = url
         self._client = client
-        self._root = root_of(url)
+        self._root = server_root(url)
         self._said = dialect or dialect_in(url)
         self._dialect = self._said
         self._model = model
@@ -95,14 +94,14 @@ class Server:
             )
 
     async def _task(self, audio: Audio, seconds: float, wanted: Wanted) -> Transcript:
-        created = _object(await self._send("tasks", audio, wanted))
+        created = parsed_object(await self._send("tasks", audio, wanted))
         identifier = created.get("identifier")
         if not isinstance(identifier, str) or not identifier:
             raise Failure("invalid_response", "the server made a task without an identifier")
         call = Call("GET", task_url(self._root, identifier), headers=wanted.headers)
         while True:
             body = await self._client.answer(call)
-            match _object(body):
+            match parsed_object(body):
                 case {"status": "completed"}:
                     return _with_language(parse_transcript(body, seconds=seconds), wanted)
                 case {"status": "failed" | "cancelled" as status, **task}:
@@ -139,7 +138,9 @@ class Server:
     async def _find_model(self, wanted: Wanted) -> str | None:
         """The model of a server that wants one to be named; it is asked only where none is configured."""
         with suppress(Failure):
-            listed = _object(await self._client.answer(Call("GET", f"{self._root}/v1/models", headers=wanted.headers)))
+            listed = parsed_object(
+                await self._client.answer(Call("GET", f"{self._root}/v1/models", headers=wanted.headers))
+            )
             match listed.get("data"):
                 case [{"id": str(name)}, *_]:
                     return name
@@ -153,14 +154,6 @@ def _form(dialect: Dialect, upload: object, options: dict[str, str]) -> aiohttp.
     # An extension is mandatory in the `tasks` dialect, and WAV is known to all.
     form.add_field(FILE_FIELDS[dialect], upload, filename="audio.wav", content_type="audio/wav")
     return form
-
-
-def _object(body: bytes) -> dict[str, JsonValue]:
-    with suppress(ValueError, RecursionError):
-        answer = json.loads(body)
-        if isinstance(answer, dict):
-            return answer
-    raise Failure("invalid_response", "the answer is no JSON object")
 
 
 def _with_language(heard: Transcript, wanted: Wanted) -> Transcript:
