@@ -107,8 +107,8 @@ async def test_ctrl_c_stops_it_while_its_first_job_waits_for_a_provider(scratch:
 
 
 @pytest.mark.slow
-async def test_two_run_at_once_on_different_ports(scratch: Path, unused_tcp_port_factory: Callable[[], int]) -> None:
-    with dev(scratch, unused_tcp_port_factory()) as one, dev(scratch, unused_tcp_port_factory()) as other:
+async def test_two_run_at_once_on_different_ports(scratch: Path, port: int, unused_tcp_port: int) -> None:
+    with dev(scratch, port) as one, dev(scratch, unused_tcp_port) as other:
         for process in (one, other):
             await process.says(UP)
 
@@ -118,21 +118,16 @@ async def test_two_run_at_once_on_different_ports(scratch: Path, unused_tcp_port
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill", [Process.send, Process.send_to_group])
-async def test_it_starts_again_after_a_kill(
-    kill: Callable[[Process, signal.Signals], None], scratch: Path, port: int
-) -> None:
-    with dev(scratch, port) as process:
-        await process.says(UP)
-        before = completed(process)
-        kill(process, signal.SIGKILL)
-        await process.ended()
+async def test_it_starts_again_after_a_kill(scratch: Path, port: int) -> None:
+    jobs = []
+    for kill in (Process.send, Process.send_to_group, Process.send_to_group):
+        with dev(scratch, port) as process:
+            await process.says(UP)
+            jobs.append(completed(process))
+            kill(process, signal.SIGKILL)
+            await process.ended()
 
-    with dev(scratch, port) as process:
-        await process.says(UP)
-        after = completed(process)
-
-    assert after == before + 1
+    assert jobs == [jobs[0], jobs[0] + 1, jobs[0] + 2]
 
 
 async def test_a_port_in_use_is_named(scratch: Path) -> None:

@@ -14,7 +14,7 @@ from psycopg.rows import DictRow
 from tests.processes import aiserv
 from tests.providers import content, fake_provider, hangs
 from tests.waiting import SOON, until
-from tests.workers.running import NOWHERE, after, create, finished, job
+from tests.workers.running import after, create, finished, job
 
 Db = psycopg.Connection[DictRow]
 
@@ -181,13 +181,10 @@ async def test_a_second_signal_ends_a_worker_at_once(conninfo: str, db: Db) -> N
 @pytest.mark.parametrize(
     ("arguments", "variables", "named"),
     [
-        (["worker", "llm"], {"DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "LLM_BASE_URL"),
         (["worker"], {"DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "LLM_BASE_URL"),
         (["worker", "foo"], {}, "foo"),
-        (["worker", "llm"], {"LLM_BASE_URL": NOWHERE}, "DATABASE_URL"),
         (["serve"], {}, "DATABASE_URL"),
         (["serve"], {"DATABASE_URL": "postgresql://127.0.0.1/x?colour=red"}, "DATABASE_URL"),
-        (["serve"], {"DATABASE_URL": "postgresql://127.0.0.1/x", "HTTP_PORT": "http"}, "HTTP_PORT"),
         (["migrate"], {}, "DATABASE_URL"),
         (["frobnicate"], {}, "frobnicate"),
     ],
