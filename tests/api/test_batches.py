@@ -110,11 +110,13 @@ async def test_a_batch_can_be_asked_for_ids_only(api: Api) -> None:
 
 async def test_above_1000_items_the_answer_has_ids_only(api: Api) -> None:
     small = checked(await api.post("jobs/batch", {**CHAT, "jobs": [{}] * 1000}))
-    large = checked(await api.post("jobs/batch", {**CHAT, "jobs": [{}] * 1001}))
+    large = checked(await api.post("jobs/batch", {**CHAT, "jobs": [{}] * 1001}, Idempotency_Key="k"))
+    again = await api.post("jobs/batch", {**CHAT, "jobs": [{}] * 1001}, Idempotency_Key="k")
 
     assert len(small["jobs"]) == 1000
     assert "jobs" not in large
     assert len(set(large["ids"])) == 1001
+    assert (again.status, again.json) == (200, large)
 
 
 async def test_one_bad_item_refuses_all_and_each_bad_one_is_listed(api: Api) -> None:
@@ -258,10 +260,8 @@ async def test_a_batch_too_large_after_merging_is_refused(api: Api) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_100000_items_are_taken_and_100001_are_not(api: Api) -> None:
-    most = await api.post("jobs/batch", {**CHAT, "jobs": [{}] * 100_000}, Idempotency_Key="k")
-    again = await api.post("jobs/batch", {**CHAT, "jobs": [{}] * 100_000}, Idempotency_Key="k")
+    most = await api.post("jobs/batch", {**CHAT, "jobs": [{}] * 100_000})
     more = await api.send("POST", "jobs/batch", {**CHAT, "jobs": [{}] * 100_001})
 
     assert len(checked(most)["ids"]) == 100_000
-    assert (again.status, again.json) == (200, most.json)
     assert more.problem["errors"] == [{"field": "jobs", "message": "must be a list of 1 to 100000 jobs"}]
