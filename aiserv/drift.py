@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from aiserv import __version__
-from aiserv.migrate import SqlFile, numbers
+from aiserv.migrate import SqlFile, newer_versions, unknown_migrations
 from aiserv.queries.installation import Finding, InstalledFile, Routine
 
 MIGRATE: Final = "Run aiserv migrate."
@@ -26,12 +26,10 @@ def drift(
 ) -> list[Finding]:
     """What differs: files not installed or changed since, and functions that somebody changed by hand."""
     by_name = {file.name: file for file in installed}
-    newer = sorted({file.version for file in by_name.values() if file.version and is_newer(file.version)})
-    if newer:
+    if newer := newer_versions(by_name):
         detail = f"installed by version {newer[-1]}; this is {__version__}"
         return [Finding("schema", "warning", detail, "Look with the version that installed it.")]
-    unknown = sorted(name for name in by_name if name.startswith("migrations/") and name not in files)
-    if unknown:
+    if unknown := unknown_migrations(files, by_name):
         detail = f"has {_some(unknown)}, which version {__version__} does not know"
         return [Finding("schema", "problem", detail, "Run the version that installed it, or a newer one still.")]
     by_psql = not any(file.checksum for file in by_name.values())
@@ -42,10 +40,6 @@ def drift(
     if missing or changed:
         return [Finding("schema", "problem", f"not up to date: {_some([*missing, *changed])}", MIGRATE)]
     return [Finding("schema", "ok", f"{len(files)} files, as of version {__version__}"), _by_hand(files, routines)]
-
-
-def is_newer(version: str) -> bool:
-    return numbers(version) > numbers(__version__)
 
 
 def _by_hand(files: Mapping[str, SqlFile], routines: Iterable[Routine]) -> Finding:

@@ -4,6 +4,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,6 +13,7 @@ from pathlib import Path
 import psycopg
 
 from aiserv import __version__
+from aiserv.queries.installation import InstalledFile
 
 logger = logging.getLogger(__name__)
 
@@ -127,15 +129,7 @@ def script() -> str:
     return re.sub(r"^\\ir (\S+)$", lambda include: files[include[1]].text, text, flags=re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Installed:
-    """A file that the schema was made of, as it was then, and the version of aiserv that brought it."""
-
-    checksum: str | None
-    version: str | None
-
-
-def installed_files(connection: psycopg.Connection) -> dict[str, Installed]:
+def installed_files(connection: psycopg.Connection) -> dict[str, InstalledFile]:
     """The files this schema was made of; none when nothing is installed."""
     # Not to_regclass: in a transaction it may remember that there was none, though another process has made it since.
     found = connection.execute(
@@ -144,23 +138,22 @@ def installed_files(connection: psycopg.Connection) -> dict[str, Installed]:
     if found is None:
         return {}
     rows = connection.execute("select file, checksum, version from aiserv.installed").fetchall()
-    return {name: Installed(checksum, version) for name, checksum, version in rows}
+    return {name: InstalledFile(name, checksum, version) for name, checksum, version in rows}
 
 
-def outdated(files: dict[str, SqlFile], installed: dict[str, Installed]) -> list[str]:
+def outdated(files: Mapping[str, SqlFile], installed: Mapping[str, InstalledFile]) -> list[str]:
     """The files to run: migrations that have not run, and others whose text has changed.
 
     After a migration all others run again, because it may have dropped what they made. Without one a function is
     replaced without a lock on any table. The schema itself, and who may do what, come with every change.
     """
-    if any(numbers(file.version) > numbers(__version__) for file in installed.values() if file.version):
+    if newer_versions(installed):
         logger.warning("a newer version of aiserv has installed the schema: it is left as it is")
         return []
-    newer = sorted(name for name in installed if name.startswith("migrations/") and name not in files)
-    if newer:
+    if unknown := unknown_migrations(files, installed):
         raise MigrationError(
-            f"The schema has {newer[-1]}, which this version of aiserv does not know: it was installed by a newer one. "
-            "Run that version, or a newer one still."
+            f"The schema has {unknown[-1]}, which this version of aiserv does not know: it was installed by a newer "
+            "one. Run that version, or a newer one still."
         )
     once = [name for name, file in files.items() if file.runs_once and name not in installed]
     changed = [
@@ -173,13 +166,26 @@ def outdated(files: dict[str, SqlFile], installed: dict[str, Installed]) -> list
     return [name for name in files if name in changed or name in ALWAYS] if changed else []
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """A version, to be compared."""
+def newer_versions(installed: Mapping[str, InstalledFile]) -> list[str]:
+    """The versions of aiserv after this one that have installed something, the latest last."""
+    versions = {file.version for file in installed.values() if file.version}
+    return sorted((version for version in versions if _numbers(version) > _numbers(__version__)), key=_numbers)
+
+
+def unknown_migrations(files: Mapping[str, SqlFile], installed: Mapping[str, InstalledFile]) -> list[str]:
+    """The migrations that the schema has had and this version does not know."""
+    return sorted(name for name in installed if name.startswith("migrations/") and name not in files)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def _run(
-    connection: psycopg.Connection, files: dict[str, SqlFile], installed: dict[str, Installed], changed: list[str]
+    connection: psycopg.Connection,
+    files: dict[str, SqlFile],
+    installed: Mapping[str, InstalledFile],
+    changed: list[str],
 ) -> None:
     if any(name.startswith(RESHAPING) for name in changed):
         _hold_writers(connection)

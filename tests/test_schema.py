@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from aiserv.migrate import Installed, MigrationError, installed_files, migrate, pending, script
+from aiserv.migrate import MigrationError, installed_files, migrate, pending, script
+from aiserv.queries.installation import InstalledFile
 from tests.conftest import database
 from tests.needs import needs
 
@@ -227,7 +228,7 @@ def test_what_others_have_installed_meanwhile_is_seen(empty: Callable[[], str]) 
         first.execute("create table aiserv.installed as select 'a' as file, null as checksum, null as version")
         first.commit()
 
-        assert installed_files(late) == {"a": Installed(None, None)}
+        assert installed_files(late) == {"a": InstalledFile("a", None, None)}
 
 
 def test_eight_processes_that_start_at_once_install_once(empty: Callable[[], str]) -> None:

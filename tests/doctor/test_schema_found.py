@@ -109,26 +109,6 @@ async def test_a_role_without_rights_is_recognised(conninfo: str) -> None:
     assert (finding.status, finding.detail) == ("problem", "this role may not use it")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "drop index aiserv.job_by_queue",
-        "drop trigger _100_guard_finished on aiserv.job",
-        "alter table aiserv.job drop constraint job_finished_has_outcome",
-        "alter table aiserv.idempotency drop constraint idempotency_pkey",
-    ],
-)
-async def test_what_is_missing_is_made_again_as_advised(conninfo: str, db: Db, change: str) -> None:
-    db.execute(change.encode())
-    finding = await found(conninfo, "objects")
-    assert finding.status == "problem"
-    assert finding.advice
-
-    db.execute(finding.advice.removeprefix("Undo it: ").partition(" Or, if")[0].encode())
-
-    assert (await found(conninfo, "objects")).status == "ok"
-
-
 @pytest.mark.parametrize("function", ["get_job", "_notify_queue"])
 async def test_a_missing_function_is_made_again_as_advised(conninfo: str, db: Db, function: str) -> None:
     db.execute(f"drop function aiserv.{function} cascade".encode())

@@ -3,7 +3,7 @@
 import pytest
 
 from aiserv.migrate import migrate
-from tests.sql.calls import Db
+from tests.sql.calls import Db, call
 from tests.sql.findings import finding
 
 ANOTHER_QUERY = """
@@ -21,15 +21,8 @@ $$
     [
         ("alter table aiserv.job alter priority drop not null", "problem", "column aiserv.job.priority was changed"),
         ("alter table aiserv.turn add column mine integer", "warning", "column aiserv.turn.mine is not of aiserv"),
-        ("drop index aiserv.job_by_owner", "problem", "index aiserv.job_by_owner is missing"),
         ("create index mine on aiserv.job (owner_ref)", "warning", "index aiserv.mine is not of aiserv"),
         ("create table aiserv.mine ()", "warning", "table aiserv.mine is not of aiserv"),
-        (
-            "alter table aiserv.job drop constraint job_finished_has_outcome",
-            "problem",
-            "constraint aiserv.job.job_finished_has_outcome is missing",
-        ),
-        ("drop trigger _120_guard_delete on aiserv.job", "problem", "trigger aiserv.job._120_guard_delete is missing"),
         (
             ANOTHER_QUERY,
             "problem",
@@ -58,6 +51,31 @@ def test_what_was_changed_by_hand_is_named_and_may_be_meant(db: Db, change: str,
 
     assert (found[0], detail in found[1]) == (status, True)
     db.execute("select aiserv._record_shape()")
+    assert finding(db, "objects") == ("ok", "as installed")
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ("drop index aiserv.job_by_queue", "index aiserv.job_by_queue"),
+        ("drop trigger _100_guard_finished on aiserv.job", "trigger aiserv.job._100_guard_finished"),
+        (
+            "alter table aiserv.job drop constraint job_finished_has_outcome",
+            "constraint aiserv.job.job_finished_has_outcome",
+        ),
+        (
+            "alter table aiserv.idempotency drop constraint idempotency_pkey",
+            "constraint aiserv.idempotency.idempotency_pkey",
+        ),
+    ],
+)
+def test_what_is_missing_is_named_and_made_again_as_advised(db: Db, change: str, missing: str) -> None:
+    db.execute(change.encode())
+    (found,) = call(db, "inspect_shape")
+    assert (found["status"], found["detail"]) == ("problem", f"{missing} is missing")
+
+    db.execute(found["advice"].removeprefix("Undo it: ").partition(" Or, if")[0].encode())
+
     assert finding(db, "objects") == ("ok", "as installed")
 
 
