@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
 from aiserv.api.app_keys import BATCH_READING, CALLER
-from aiserv.api.json_text import read_json, read_text, refuse_repeated
+from aiserv.api.json_text import read_json, read_text
 from aiserv.api.requests import (
     error_list,
     invalid,
@@ -98,8 +98,10 @@ def _of_lines(lines: bytes, given: dict[str, str], wanted: BatchQuery) -> Batch:
         texts = [line for line in lines.decode().split("\n") if line.strip()]
     except UnicodeDecodeError:
         raise Problem("invalid_json", "the body is not UTF-8") from None
-    jobs = [read_text(line, f"line {number}") for number, line in enumerate(texts, start=1)]
-    defaults = {name: read_text(text, name) if name in JSON_FIELDS else text for name, text in given.items()}
+    jobs = [read_text(line, f"line {place + 1}", ("jobs", place)) for place, line in enumerate(texts)]
+    defaults = {
+        name: read_text(text, name, ("defaults", name)) if name in JSON_FIELDS else text for name, text in given.items()
+    }
     shared = ",".join(
         f"{json.dumps(name)}:{text if name in JSON_FIELDS else json.dumps(text)}" for name, text in given.items()
     )
@@ -110,7 +112,6 @@ def _of_lines(lines: bytes, given: dict[str, str], wanted: BatchQuery) -> Batch:
 
 
 def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401 - JSON
-    refuse_repeated(body)
     if not isinstance(body, dict):
         raise Problem("invalid_request", "the body must be an object", hint='Name the list: {"jobs": [...]}.')
     jobs, defaults = body.get("jobs"), body.get("defaults", {})

@@ -12,6 +12,7 @@ import jiter
 from aiserv.problems import Problem
 
 MAX_DEPTH: Final = 100
+CONTAINERS: Final = (dict, list)
 PAYLOADS: Final = {"input", "result", "progress", "metadata"}
 # As many as any field of ours can need; a longer number is a payload's and stays text.
 MAX_DIGITS: Final = 30
@@ -26,6 +27,10 @@ _SURROGATE_PAIR: Final = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-
 _UNSTORABLE: Final = re.compile(r"\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})")
 
 
+# Names of objects and places in lists.
+Path = tuple[str | int, ...]
+
+
 class _Repeated(dict[str, Any]):
     """An object that has a name more than once, and which."""
 
@@ -34,14 +39,11 @@ class _Repeated(dict[str, Any]):
         self.name = name
 
 
-# What a name of ours may stand in.
-_CONTAINERS: Final = {dict, list, _Repeated}
-
-
 def read_json(body: bytes) -> tuple[str, Any]:
-    """The text of a body and the value it stands for, whose objects know their repeated names.
+    """The text of a body and the value it stands for.
 
-    Raises Problem `invalid_json` for what is no JSON, and `invalid_request` for strings that are no text.
+    Raises Problem `invalid_json` for what is no JSON or has a name twice, and `invalid_request` for strings that are no
+    text. In payloads, what stands twice is the caller's business.
     """
     try:
         text = body.decode()
@@ -50,15 +52,18 @@ def read_json(body: bytes) -> tuple[str, Any]:
     return text, read_text(text)
 
 
-def read_text(text: str, what: str = "the body") -> Any:  # noqa: ANN401 - JSON
-    """The value that a JSON text stands for; `what` it is, for the problem that is raised otherwise."""
+def read_text(text: str, what: str = "the body", path: Path = ()) -> Any:  # noqa: ANN401 - JSON
+    """The value that a JSON text stands for; `what` it is, for the problem that is raised otherwise.
+
+    `path` leads to it in a body that is made of several.
+    """
     _check_depth(text, what)
-    value = _value(text, what)
+    value = _value(text, what, path)
     _check_escapes(text, what)
     return value
 
 
-def _value(text: str, what: str) -> Any:  # noqa: ANN401 - JSON
+def _value(text: str, what: str, path: Path) -> Any:  # noqa: ANN401 - JSON
     if len(text) <= MAX_AT_ONCE:
         try:
             return jiter.from_json(text.encode(), catch_duplicate_keys=True, allow_inf_nan=False)
@@ -66,30 +71,27 @@ def _value(text: str, what: str) -> Any:  # noqa: ANN401 - JSON
             # Python's decoder takes three times as long, and knows what is wrong, or whose name stands twice.
             pass
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
     except ValueError as error:
         raise Problem("invalid_json", f"{what} is not valid JSON: {error}") from None
-
-
-def refuse_repeated(value: object) -> None:
-    """Raise Problem `invalid_json` if an object of ours has a name twice: readers differ on which one counts.
-
-    Inside of payloads it is the caller's business.
-    """
-    if path := _repeated(value):
-        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+    # Readers differ on which one counts.
+    if repeated := _repeated(value, path):
+        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in repeated).removeprefix(".")
         raise Problem("invalid_json", f"{where}: the name stands twice")
+    return value
 
 
-def _repeated(value: object) -> tuple[str | int, ...]:
-    """The way to the first name that stands twice, or nothing."""
+def _repeated(value: object, path: Path) -> Path:
+    """The path to the first name of ours that stands twice, or nothing."""
+    if path and path[-1] in PAYLOADS:
+        return ()
     if isinstance(value, _Repeated):
-        return (value.name,)
+        return (*path, value.name)
     for step, inner in (
         value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ())
     ):
-        if type(inner) in _CONTAINERS and step not in PAYLOADS and (path := _repeated(inner)):
-            return (step, *path)
+        if isinstance(inner, CONTAINERS) and (repeated := _repeated(inner, (*path, step))):
+            return repeated
     return ()
 
 

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from aiserv.api.app_keys import CALLER, DEADLINES, MAX_BATCH_BODY
 from aiserv.api.compression import gunzip
 from aiserv.api.headers import IDEMPOTENCY_KEY
-from aiserv.api.json_text import read_json, refuse_repeated
+from aiserv.api.json_text import read_json
 from aiserv.fields import Conditions, parse_uuid
 from aiserv.http.connections import ask_for_body
 from aiserv.models import Request
@@ -65,7 +65,6 @@ def header_key(request: web.Request) -> str | None:
 async def parse(model: type[Model], request: web.Request) -> tuple[str, Model]:
     """The text of the body and what it says; no body is an empty object."""
     text, value = await read_body(request)
-    refuse_repeated(value)
     return text, of_caller(validated(model, value), request)
 
 
