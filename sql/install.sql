@@ -163,7 +163,6 @@ insert into aiserv.installed (file) values
 \ir functions/jobs_of_owner.sql
 \ir functions/list_attempts.sql
 \ir functions/list_jobs.sql
-\ir functions/list_providers.sql
 \ir functions/list_queues.sql
 \ir functions/list_workers.sql
 \ir functions/matching_jobs.sql

@@ -128,7 +128,7 @@ class OverviewQueries(Queries):
         rows = await self._rows(
             """
             select provider.name, provider.category, aiserv.time_text(provider.paused_until)
-            from aiserv.list_providers() as provider
+            from aiserv.providers as provider
             """
         )
         return {name: f"{category} until {until}" for name, category, until in rows}

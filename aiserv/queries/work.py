@@ -183,7 +183,7 @@ class WorkQueries(Queries):
         rows = await self._rows(
             """
             select provider.name, provider.category, aiserv.seconds_until(provider.paused_until)
-            from aiserv.list_providers() as provider
+            from aiserv.providers as provider
             where provider.probe_job_id is distinct from %(job_id)s
             """,
             {"job_id": job.id},

@@ -12,7 +12,6 @@ FUNCTIONS = {
     "fail_job": "job_id category message attempt worker_id retryable retry_after usage",
     "release_job": "job_id attempt worker_id delay category message patience",
     "report_provider": "provider category message retry_after job_id attempt",
-    "list_providers": "",
     "heartbeat_job": "job_id attempt worker_id lease progress",
     "settle_jobs": "settlements",
     "retry_job": "job_id",

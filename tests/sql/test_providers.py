@@ -44,7 +44,7 @@ def test_after_the_pause_one_of_eight_claimers_gets_one_job(db: Db, connect: Con
 
     assert len(jobs) == 1
     assert claim(db, 9) == []
-    (shown,) = call(db, "list_providers")
+    (shown,) = db.execute("table aiserv.providers").fetchall()
     assert (shown["probe_job_id"], shown["probe_worker_id"]) == (jobs[0]["id"], jobs[0]["worker_id"])
 
 
@@ -109,7 +109,7 @@ def test_attempts_under_way_when_trouble_begins_count_once_but_what_they_were_to
         fails(db, job, retry_after=None)
     fails(db, jobs[4], retry_after=timedelta(hours=1))
 
-    (shown,) = call(db, "list_providers")
+    (shown,) = db.execute("table aiserv.providers").fetchall()
     assert shown["pauses"] == 1
     assert shown["paused_until"] > datetime.now(UTC) + timedelta(minutes=50)
 

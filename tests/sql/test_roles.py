@@ -76,7 +76,6 @@ CALLS: dict[str, dict[str, Any]] = {
     "resume_queue": {"model_profile": "c"},
     "list_queues": {},
     "report_provider": {"provider": "c", "category": "rate_limited", "message": ""},
-    "list_providers": {},
     "list_workers": {},
     "touch_worker": {"worker_id": "w"},
     "next_wake": {},

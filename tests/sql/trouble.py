@@ -6,7 +6,6 @@ from psycopg.rows import DictRow
 
 from tests.sql.calls import (
     Db,
-    call,
     one,
 )
 
@@ -25,7 +24,7 @@ def let_pause_end(db: Db) -> None:
 
 
 def pauses(db: Db) -> dict[str, int]:
-    return {row["name"]: row["pauses"] for row in call(db, "list_providers")}
+    return {row["name"]: row["pauses"] for row in db.execute("table aiserv.providers").fetchall()}
 
 
 def fails(db: Db, job: DictRow, **said: object) -> DictRow:

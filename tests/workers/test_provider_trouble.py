@@ -46,7 +46,7 @@ def count(db: Db, status: str) -> int:
 
 def trouble(db: Db) -> tuple[int, datetime] | None:
     """The how many-th pause of the provider it is, and when it ends; None when it is well."""
-    row = db.execute("select pauses, paused_until from aiserv.list_providers()").fetchone()
+    row = db.execute("select pauses, paused_until from aiserv.providers").fetchone()
     return (row["pauses"], row["paused_until"]) if row else None
 
 
@@ -102,7 +102,7 @@ async def test_a_provider_in_trouble_is_known_though_another_one_did_the_job(con
         for _ in range(2):
             assert (await finished(db, create(db)))["status"] == "completed"
 
-    rows = db.execute("select name, category from aiserv.list_providers()").fetchall()
+    rows = db.execute("select name, category from aiserv.providers").fetchall()
     assert [(row["name"], row["category"]) for row in rows] == [("voxtral-small", "unauthorized")]
 
 

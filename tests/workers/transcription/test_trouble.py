@@ -48,7 +48,7 @@ def attempts_of(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def troubled(db: Db) -> list[str]:
-    return [row["name"] for row in db.execute("select name from aiserv.list_providers()").fetchall()]
+    return [row["name"] for row in db.execute("select name from aiserv.providers").fetchall()]
 
 
 async def test_trouble_of_one_provider_pauses_that_one_alone(conninfo: str, db: Db) -> None:
