@@ -42,13 +42,13 @@ be 0.54; with no more in PostgreSQL than the job and its place, too, 0.65.""",
     2: """the limit is one core for the server's Python. Where ours went before all else on the machine, `perf sched`
 saw the server running for 95 to 97 % of the time, whatever PostgreSQL and the client did, which left half of the other
 core idle: it waits for neither disk nor locks, and one, two or three groups in flight, or none that is small beside a
-large one, made the same rate within a tenth. That was 5,400 jobs/s, 0.41 of the bare endpoint; runs that the host left
-alone make 5,000 to 6,100, 0.37 to 0.46. A create takes the server 160 to 180 µs of CPU, an insert a request 320 to 350,
-and the bare endpoint 75 to 85; in instructions it is 1.9 times that endpoint. With HTTP, checks and
-answer alone, neither grouped nor stored, it takes 140 to 150, so 0.6, which is 125 to 140, is out of reach of all that
-concerns PostgreSQL; 2, against an insert a request, is 160 on a core that is never idle. Of about 375,000 instructions
-below its sockets 214,000 are aiohttp's own; every request's token, id and measurement take about 55,000, strict JSON
-41,000, the group and the answer 65,000, and psycopg comes on top.""",
+large one, made the same rate within a tenth. psycopg and the groups are an eighth of a create's CPU in the server; the
+rest is HTTP, checks and answer, so that 0.6, which is 1.67 times the CPU of the bare endpoint, is out of reach of all
+that concerns PostgreSQL. In turns with that endpoint a create takes 2.0 times its CPU (111 µs to 54 where both went
+before all else), and took 2.4 times (130) before jiter read the JSON and an answer made its head in one step; an insert
+a request takes 2.6 times that of a create. Below the sockets and without psycopg it is 319,000 instructions to 212,000,
+and was 369,000: every request's id, token and measurement take 26,000, JSON 19,000, the checks of its fields 17,000,
+and an answer with its headers 20,000 before it is written; most of the rest is aiohttp's.""",
     3: """pgmq is the best of the three, and CPU is what counts, also on such a disk: `pgmq.send` takes PostgreSQL
 212,000 instructions and a job in a group of sixteen 243,000, of which its row, indexes and place are 93,000, the answer
 37,000, and its share of what each statement takes besides 50,000. A third of `pgmq.send` would be 71,000, less than the
