@@ -14,29 +14,35 @@ set search_path = pg_temp
 as $$
 declare
     owners bigint := (select count(distinct lane.owner_service) from unnest(_hold_in_turns.lanes) as lane);
+    -- Of how many owners, and of how many jobs of each: so many that another claim may hold as many as are wanted here.
+    width  bigint := (2 * _hold_in_turns.max_jobs + 8) * _hold_in_turns.depth;
     reach  bigint := (_hold_in_turns.max_jobs + owners - 1) / nullif(owners, 0) * _hold_in_turns.depth;
 begin
     with candidate as materialized (
         select
             spot.place,
-            spot.position,
             lane.number,
-            lane.owner_service,
-            row_number() over same_owner as round,
-            max(recent.served_at) over (partition by lane.owner_service) as served_at
-        from unnest(_hold_in_turns.lanes)
-            with ordinality as lane(model_profile, task_type, owner_service, run_at, job_id, number)
-        -- One by one: in a join each lane might be compared with every other.
-        left join lateral (
-            select turn.served_at
-            from aiserv.turn as turn
-            where turn.model_profile = lane.model_profile
-              and turn.task_type = lane.task_type
-              and turn.owner_service = lane.owner_service
-            limit 1
-        ) as recent on true
+            lane.turn,
+            row_number() over (partition by lane.turn order by spot.run_at, spot.job_id) as round
+        from (
+            select known.*, dense_rank() over (order by known.served_at nulls first, known.owner_service) as turn
+            from (
+                select lane.*, max(recent.served_at) over (partition by lane.owner_service) as served_at
+                from unnest(_hold_in_turns.lanes)
+                    with ordinality as lane(model_profile, task_type, owner_service, run_at, job_id, number)
+                -- One by one: in a join each lane might be compared with every other.
+                left join lateral (
+                    select turn.served_at
+                    from aiserv.turn as turn
+                    where turn.model_profile = lane.model_profile
+                      and turn.task_type = lane.task_type
+                      and turn.owner_service = lane.owner_service
+                    limit 1
+                ) as recent on true
+            ) as known
+        ) as lane
         cross join lateral (
-            select ready.ctid as place, ready.job_id, ready.run_at, row_number() over (order by ready.run_at, ready.job_id) as position
+            select ready.ctid as place, ready.job_id, ready.run_at
             from aiserv.ready as ready
             where ready.model_profile = lane.model_profile
               and ready.task_type = lane.task_type
@@ -46,20 +52,20 @@ begin
             order by ready.run_at, ready.job_id
             limit reach
         ) as spot
-        window same_owner as (partition by lane.owner_service order by spot.run_at, spot.job_id)
+        where lane.turn <= width
     ),
     -- In the order of turns and no more than are wanted: another claim must not miss what this one locks and leaves.
     held as materialized (
         select ready.ctid as place, ready.input_bytes, candidate.number
         from candidate
         join aiserv.ready as ready on ready.ctid = candidate.place
-        order by candidate.round, candidate.served_at nulls first, candidate.owner_service
+        order by candidate.round, candidate.turn
         limit _hold_in_turns.max_jobs
         for update of ready skip locked
     )
     select
         array_agg(held.place), array_agg(held.input_bytes), sum(held.input_bytes), array_agg(held.number),
-        count(*) < _hold_in_turns.max_jobs and not exists (select from candidate where candidate.position = reach)
+        count(*) < _hold_in_turns.max_jobs and owners <= width and not exists (select from candidate where candidate.round >= reach)
     into
         _hold_in_turns.places, _hold_in_turns.sizes, _hold_in_turns.bytes, _hold_in_turns.numbers, _hold_in_turns.is_last
     from held;
@@ -68,6 +74,6 @@ $$;
 
 comment on function aiserv._hold_in_turns is
 'Lock up to max_jobs ready jobs of these lanes: owners in turns, within an owner by run_at, then id. Says in that order where they
-lie, how large their inputs are, each and together, and in which of the lanes; null for none. Of each lane it looks only at as many
-as are needed to give max_jobs, times depth; is_last says that the lanes hold nothing else, otherwise what is left may lie deeper
-than other claims hold.';
+lie, how large their inputs are, each and together, and in which of the lanes; null for none. It looks only at as many owners, and of
+each lane at as many jobs, as may be needed to give max_jobs, times depth; is_last says that the lanes hold nothing else, otherwise
+what is left may lie deeper than other claims hold.';

@@ -84,6 +84,16 @@ def test_a_claim_reads_few_rows_by_the_keys_of_the_lines_and_none_otherwise(db: 
     assert read.keys() <= {"ready_pkey", "scheduled_pkey", "job_pkey", "lease_pkey"}
 
 
+def test_a_claim_of_one_looks_only_at_jobs_of_the_owners_whose_turn_may_come(db: Db) -> None:
+    owners = 300
+    create_many(db, [{"task_type": "crowded", "owner_service": f"owner-{number}"} for number in range(owners)])
+
+    read = entries_read(db, ONE_PAIR.replace("chat", "crowded").replace("10", "1"))
+
+    # One entry tells of each owner that it waits; jobs are looked at for few of them.
+    assert owners <= read["ready_pkey"] < owners + 50
+
+
 def test_jobs_long_claimed_cost_no_claim_anything_though_a_transaction_keeps_their_rows(
     db: Db, connect: Connect
 ) -> None:

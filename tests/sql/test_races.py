@@ -81,6 +81,17 @@ def test_a_claim_finds_what_lies_behind_the_jobs_that_others_hold(db: Db, connec
     assert free["id"] not in {job["id"] for job in held}
 
 
+def test_a_claim_finds_the_owners_behind_those_whose_jobs_others_hold(db: Db, connect: Connect) -> None:
+    create_many(db, [{"owner_service": f"owner-{number:02}"} for number in range(40)])
+    left, right = connect(), connect(options=IMPATIENT)
+
+    with left.transaction():
+        claim(left, 39)
+        (free,) = claim(right, worker_id="worker-2")
+
+    assert free["owner_service"] == "owner-39"
+
+
 def test_a_claim_passes_by_a_job_that_is_being_cancelled(db: Db, connect: Connect) -> None:
     job = create(db)
     left = connect()
