@@ -152,7 +152,6 @@ class World:
 
     def outcomes(self, first: Any = None, second: Any = None) -> Outcomes:  # noqa: ANN401  # what `call` returned
         """Of each job, and of the queue."""
-        assert broken(self.db) == []
         rows = self.db.execute(
             """
             select
@@ -208,6 +207,7 @@ class World:
             if number == late:
                 said[late] = future.result(PATIENCE)
             self.sessions[number].execute("commit")
+        assert broken(self.db) == []
         return self.outcomes(said[0], said[1])
 
     def with_old_snapshot(self, verbs: tuple[str, str]) -> Outcomes:
@@ -218,6 +218,7 @@ class World:
         first = self.call(0, verbs[0])
         second = self.call(1, verbs[1])
         self.sessions[1].execute("commit")
+        assert broken(self.db) == []
         return self.outcomes(first, second)
 
     def waits(self, future: "Future[Any]", number: int) -> bool:
