@@ -31,8 +31,8 @@ AT_ONCE = os.cpu_count() or 1
 SECONDS = 300
 SECONDS_FOR_ALL = 1800
 SECONDS_TO_END = 20
-# The seed: whether a mutant lives must not hang on luck. Schemathesis takes a second to load.
-PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--hypothesis-seed=1"]
+# The seed: whether a mutant lives must not hang on luck.
+PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=1"]
 FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 INTERRUPTED = 130
 

@@ -219,4 +219,11 @@ MUTANTS = [
         "",
         "tests/api/test_batch_reading.py::test_nobody_waits_for_a_batch_that_takes_long",
     ),
+    Mutant(
+        "jobs wait without the size of their inputs",
+        "sql/functions/_store_jobs.sql",
+        "made.owner_service, made.run_at, made.id, made.input_bytes",
+        "made.owner_service, made.run_at, made.id, 0",
+        "tests/sql/test_payloads.py::test_a_job_waits_with_the_size_of_its_input",
+    ),
 ]

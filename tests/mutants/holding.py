@@ -179,4 +179,18 @@ MUTANTS = [
         "if false then",
         "tests/sql/test_claim_work.py::test_inputs_come_whole_whatever_their_size[claim_jobs]",
     ),
+    Mutant(
+        "a claim counts no bytes",
+        "sql/functions/_claim.sql",
+        "        bytes_left := bytes_left - taken.bytes;\n",
+        "",
+        "tests/sql/test_claim_order.py::test_a_claim_stops_at_64_mib_with_at_least_one_job[of two priorities]",
+    ),
+    Mutant(
+        "a claim that stopped for its size tells nobody",
+        "sql/functions/_claim.sql",
+        "if bytes_left <= 0 then",
+        "if false then",
+        "tests/sql/test_notifications.py::test_a_claim_that_stopped_for_its_size_says_that_there_is_more",
+    ),
 ]

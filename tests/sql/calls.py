@@ -57,9 +57,9 @@ def create_many(db: Db, jobs: list[dict[str, Any]], **arguments: object) -> list
     return call(db, "create_jobs", jobs=json.dumps([shared | job for job in jobs]), **arguments)
 
 
-def create_big(db: Db, mebibytes: int) -> None:
+def create_big(db: Db, mebibytes: int, **fields: object) -> None:
     """A job whose input has this size: it never leaves the server, and is put there, as to create it takes seconds."""
-    big = {"id": create(db)["id"], "bytes": mebibytes * 1024 * 1024}
+    big = {"id": create(db, **fields)["id"], "bytes": mebibytes * 1024 * 1024}
     with db.transaction():
         db.execute("set local session_replication_role = replica")  # past the guard of what was asked
         db.execute(

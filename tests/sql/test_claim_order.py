@@ -128,10 +128,10 @@ def test_malformed_queues_of_a_claim_are_refused(db: Db, queues: str) -> None:
 
 
 @pytest.mark.timeout(300)  # a hundred megabytes: seconds, and a minute on a busy machine
-def test_a_claim_stops_at_64_mib_with_at_least_one_job(db: Db) -> None:
-    sizes = [1, 33, 33, 1]
-    for size in sizes:
-        create_big(db, size)
+@pytest.mark.parametrize("priorities", [[0, 0, 0, 0], [1, 1, 0, 0]], ids=["of one", "of two priorities"])
+def test_a_claim_stops_at_64_mib_with_at_least_one_job(db: Db, priorities: list[int]) -> None:
+    for size, priority in zip([1, 33, 33, 1], priorities, strict=True):
+        create_big(db, size, priority=priority)
 
     taken = []
     claim_sizes = """
