@@ -50,6 +50,11 @@ begin
     -- Whether a column may be null is said of the column; from PostgreSQL 18 on it is a constraint as well.
     join pg_catalog.pg_constraint as rule on rule.conrelid = relation.oid and rule.contype not in ('n', 't')
     union all
+    select format('constraint aiserv.%I.%I', domain.typname, rule.conname), pg_catalog.pg_get_constraintdef(rule.oid)
+    from pg_catalog.pg_type as domain
+    join pg_catalog.pg_constraint as rule on rule.contypid = domain.oid and rule.contype <> 'n'
+    where domain.typnamespace = 'aiserv'::pg_catalog.regnamespace
+    union all
     select format('trigger aiserv.%I.%I', relation.name, guard.tgname), pg_catalog.pg_get_triggerdef(guard.oid)
     from relation
     join pg_catalog.pg_trigger as guard on guard.tgrelid = relation.oid and not guard.tgisinternal

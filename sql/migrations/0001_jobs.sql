@@ -5,6 +5,9 @@
 -- `lease` running, in none of them finished. Whoever deletes the narrow row has won the right to
 -- move the job on; a lease is deleted by job and attempt, so fencing is its key.
 
+-- How a job ended. A session reads the check of a domain once, and those of a table anew for each statement.
+create domain aiserv._outcome as text constraint outcome_is_final check (value in ('completed', 'failed', 'cancelled'));
+
 create table aiserv.job (
     id              uuid             not null,
     owner_service   text             not null,
@@ -31,14 +34,13 @@ create table aiserv.job (
     started_at      timestamptz,
     updated_at      timestamptz      not null,
     finished_at     timestamptz,
-    outcome         text,
+    outcome         aiserv._outcome,
     result          json,
     usage           json,
     error_category  text,
     error_message   text,
     -- What was asked is checked by _sent_jobs, on the only way in: PostgreSQL reads every check here anew for each statement
     -- that writes, also those that end jobs.
-    constraint job_outcome_is_final check (outcome in ('completed', 'failed', 'cancelled')),
     constraint job_finished_has_outcome check ((outcome is null) = (finished_at is null)),
     constraint job_completed_has_result check (outcome is distinct from 'completed' or result is not null),
     constraint job_failed_has_category check (outcome is distinct from 'failed' or error_category is not null)

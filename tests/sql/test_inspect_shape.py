@@ -24,6 +24,11 @@ $$
         ("create index mine on aiserv.job (owner_ref)", "warning", "index aiserv.mine is not of aiserv"),
         ("create table aiserv.mine ()", "warning", "table aiserv.mine is not of aiserv"),
         (
+            "alter domain aiserv._outcome drop constraint outcome_is_final",
+            "problem",
+            "constraint aiserv._outcome.outcome_is_final is missing",
+        ),
+        (
             ANOTHER_QUERY,
             "problem",
             "query of aiserv.stuck_jobs in PostgreSQL",
