@@ -61,7 +61,6 @@ insert into aiserv.installed (file) values
 \ir functions/_complete.sql
 \ir functions/_completion_answer.sql
 \ir functions/_conditions.sql
-\ir functions/_create_all.sql
 \ir functions/_cursor.sql
 \ir functions/_delete_jobs.sql
 \ir functions/_expiry.sql
@@ -81,6 +80,7 @@ insert into aiserv.installed (file) values
 \ir functions/_is_served.sql
 \ir functions/_is_storable.sql
 \ir functions/_keep_cursor.sql
+\ir functions/_known_jobs.sql
 \ir functions/_lanes.sql
 \ir functions/_lanes_after.sql
 \ir functions/_lease.sql

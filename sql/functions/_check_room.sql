@@ -1,4 +1,8 @@
-create or replace function aiserv._check_room(owners text[])
+create or replace function aiserv._check_room(
+    jobs     json,
+    defaults json,
+    new_ids  uuid[]
+)
 returns void
 language plpgsql
 set search_path = pg_temp
@@ -6,6 +10,11 @@ as $$
 declare
     most           bigint := nullif(current_setting('aiserv.max_pending', true), '')::bigint;
     most_per_owner bigint := nullif(current_setting('aiserv.max_pending_per_owner', true), '')::bigint;
+    owners         text[] := array(
+        select (sent.item).owner_service
+        from aiserv._sent_jobs(_check_room.jobs, _check_room.defaults) as sent
+        where sent.is_sound and (_check_room.new_ids is null or _check_room.new_ids[sent.place] is not null)
+    );
     full_up        record;
 begin
     select known.owner_service, known.pending, known.limit_of into full_up
@@ -21,12 +30,12 @@ begin
                 union all
                 select lease.owner_service, -1, 0 from aiserv.lease as lease
                 union all
-                select item.owner_service, 0, 1 from unnest(_check_room.owners) as item(owner_service)
+                select item.owner_service, 0, 1 from unnest(owners) as item(owner_service)
             ) as part
             cross join lateral (values (null, most), (part.owner_service, most_per_owner)) as level(owner_service, limit_of)
             where level.limit_of is not null
               -- Without a cap on all of them only those matter who create.
-              and (most is not null or part.owner_service in (select unnest(_check_room.owners)))
+              and (most is not null or part.owner_service in (select unnest(owners)))
         ) as waiting
         group by waiting.owner_service, waiting.limit_of
     ) as known
@@ -52,6 +61,6 @@ end;
 $$;
 
 comment on function aiserv._check_room is
-'Raise JQ429 when the new jobs of these owners, one name for each job, are more than aiserv.max_pending or
-aiserv.max_pending_per_owner lets wait beside those that wait already.
+'Raise JQ429 when the items, or those of them that have a new id, are more than aiserv.max_pending or
+aiserv.max_pending_per_owner lets wait beside the jobs that wait already.
 By the counters: creates that run at the same moment do not see each other.';

@@ -16,10 +16,8 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    moment    timestamptz := clock_timestamp();
-    this      uuid        := coalesce(create_batch.batch_id, aiserv.new_id(moment));
+    this      uuid := coalesce(create_batch.batch_id, aiserv.new_id());
     members   uuid[];
-    reserved  record;
     stored    record;
     unknown   text;
     complaint text;
@@ -42,11 +40,10 @@ begin
         if members <> '{}' then
             return members;
         end if;
-        reserved := aiserv._reserve_jobs(create_batch.jobs, create_batch.defaults, moment);
         stored := aiserv._store_jobs(
-            create_batch.jobs, create_batch.defaults, this, moment, reserved.new_ids, false, create_batch.plain
+            create_batch.jobs, create_batch.defaults, this, shows => false, plain => create_batch.plain
         );
-        members := coalesce(reserved.job_ids, stored.ids, '{}');
+        members := coalesce(stored.job_ids, '{}');
     exception
         when data_exception or not_null_violation or check_violation then
             complaint := coalesce(

@@ -24,14 +24,14 @@ begin
         raise exception using errcode = 'JV400', message = 'jobs: must be an array';
     end if;
     begin
-        made := aiserv._create_all(create_each.jobs, create_each.patience, plain => create_each.plain);
-        if made.is_new is null then
+        made := aiserv._store_jobs(create_each.jobs, patience => create_each.patience, plain => create_each.plain);
+        if made.new_ids is null then
             return query
             select new.id, aiserv.job_json(new), aiserv.job_version(new), true, null, null, null, null
             from unnest(made.created) as new;
         else
             return query
-            select known.id, aiserv.job_json(known), aiserv.job_version(known), made.is_new[place.number], null, null, null, null
+            select known.id, aiserv.job_json(known), aiserv.job_version(known), made.new_ids[place.number] is not null, null, null, null, null
             from generate_subscripts(made.created, 1) as place(number)
             cross join lateral unnest(made.created[place.number:place.number]) as known
             order by place.number;
@@ -65,12 +65,12 @@ begin
                 raise exception using
                     errcode = 'JQ429', message = full_up ->> item.owner, hint = 'Come again when some of them are claimed.';
             end if;
-            made := aiserv._create_all(item.jobs, interval '1 ms');
+            made := aiserv._store_jobs(item.jobs, patience => interval '1 ms');
             created := made.created[1];
             id := created.id;
             job := aiserv.job_json(created);
             version := aiserv.job_version(created);
-            is_new := coalesce(made.is_new[1], true);
+            is_new := made.new_ids is null or made.new_ids[1] is not null;
         exception
             when sqlstate 'JK422' or sqlstate 'JQ429' then
                 get stacked diagnostics

@@ -39,7 +39,7 @@ begin
             or json_typeof(item.metadata) <> 'object' then
             raise data_exception;
         end if;
-        made := aiserv._create_all(
+        made := aiserv._store_jobs(
             json_build_array(item), has_keys => item.idempotency_key is not null,
             plain => json_typeof(item.input) not in ('string', 'null')
         );

@@ -50,8 +50,8 @@ a request takes 2.6 times that of a create. Below the sockets and without psycop
 and was 369,000: every request's id, token and measurement take 26,000, JSON 19,000, the checks of its fields 17,000,
 and an answer with its headers 20,000 before it is written; most of the rest is aiohttp's.""",
     3: """pgmq is the best of the three, and CPU is what counts, also on such a disk: `pgmq.send` takes PostgreSQL
-212,000 instructions and a job in a group of sixteen 243,000, of which its row, indexes and place are 93,000, the answer
-37,000, and its share of what each statement takes besides 50,000. A third of `pgmq.send` would be 71,000, less than the
+212,000 instructions and a job in a group of sixteen 235,000, of which its row, indexes and place are 93,000, the answer
+37,000, and its share of what each statement takes besides 42,000. A third of `pgmq.send` would be 71,000, less than the
 row in its place alone.""",
     6: """two do not get into each other's way: a job costs 82 µs of CPU with two (33 in Python, 22 for the claim, 27 to
 settle) and 77 with one. But at 18,573 jobs/s one keeps 1.43 of the two cores busy already, as its work and that of
@@ -64,7 +64,7 @@ more.""",
     10: """a claim of one job is a dozen small statements inside PostgreSQL and a flush, on two cores that the client,
 the worker and the settlements share.""",
     11: """a create and a claim are transactions of several statements each, and a bare NOTIFY is none: three bare
-inserts take PostgreSQL 390,000 instructions and `create_job` as a whole 1,050,000; to lease a job in one bare statement
+inserts take PostgreSQL 360,000 instructions and `create_job` as a whole 955,000; to lease a job in one bare statement
 takes 380,000 and a claim of one job about 1,335,000, none of whose statements takes more than a quarter.""",
 }
 

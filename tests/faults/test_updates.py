@@ -18,7 +18,7 @@ from tests.waiting import until, until_found
 
 Measured = Callable[[str], None]
 Connect = Callable[..., Db]
-FUNCTIONS = ("functions/claim_jobs.sql", "functions/_complete.sql", "functions/_create_all.sql")
+FUNCTIONS = ("functions/claim_jobs.sql", "functions/_complete.sql", "functions/_store_jobs.sql")
 WITH_KEY = '[{"owner_service": "me", "task_type": "load", "model_profile": "m", "idempotency_key": "key"}]'
 # Pages enough for minutes at ten pages a second, and an autovacuum that starts at once.
 DEAD_ROWS = """

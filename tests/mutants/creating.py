@@ -6,27 +6,27 @@ MUTANTS = [
     Mutant(
         "keys are reserved in the order of the batch",
         "sql/functions/_reserve_jobs.sql",
-        "                select distinct on (keyed.owner_service, keyed.idempotency_key)\n"
-        "                    keyed.owner_service, keyed.idempotency_key, fresh[keyed.place], keyed.fingerprint\n"
-        "                from keyed\n"
-        "                order by keyed.owner_service, keyed.idempotency_key, keyed.place\n",
-        "                select keyed.owner_service, keyed.idempotency_key, fresh[keyed.place], keyed.fingerprint\n"
-        "                from keyed\n"
-        "                order by keyed.place\n",
+        "            select distinct on (keyed.owner_service, keyed.idempotency_key)\n"
+        "                keyed.owner_service, keyed.idempotency_key, fresh[keyed.place], keyed.fingerprint\n"
+        "            from keyed\n"
+        "            order by keyed.owner_service, keyed.idempotency_key, keyed.place\n",
+        "            select keyed.owner_service, keyed.idempotency_key, fresh[keyed.place], keyed.fingerprint\n"
+        "            from keyed\n"
+        "            order by keyed.place\n",
         "tests/sql/test_races.py::test_two_batches_with_the_same_keys_in_opposite_order_make_each_job_once",
     ),
     Mutant(
         "a key is read and then written",
         "sql/functions/_reserve_jobs.sql",
-        "                order by keyed.owner_service, keyed.idempotency_key, keyed.place\n"
-        "                on conflict on constraint idempotency_pkey do nothing\n",
-        "                where not exists (\n"
-        "                    select\n"
-        "                    from aiserv.idempotency as known\n"
-        "                    where known.owner_service = keyed.owner_service\n"
-        "                      and known.idempotency_key = keyed.idempotency_key\n"
-        "                )\n"
-        "                order by keyed.owner_service, keyed.idempotency_key, keyed.place\n",
+        "            order by keyed.owner_service, keyed.idempotency_key, keyed.place\n"
+        "            on conflict on constraint idempotency_pkey do nothing\n",
+        "            where not exists (\n"
+        "                select\n"
+        "                from aiserv.idempotency as known\n"
+        "                where known.owner_service = keyed.owner_service\n"
+        "                  and known.idempotency_key = keyed.idempotency_key\n"
+        "            )\n"
+        "            order by keyed.owner_service, keyed.idempotency_key, keyed.place\n",
         "tests/sql/test_races.py::test_two_batches_with_the_same_keys_in_opposite_order_make_each_job_once",
     ),
     Mutant(
@@ -80,9 +80,9 @@ MUTANTS = [
     ),
     Mutant(
         "who waits for a key makes the group wait",
-        "sql/functions/_create_all.sql",
-        "null, moment, _create_all.patience, _create_all.has_keys);",
-        "null, moment, null, _create_all.has_keys);",
+        "sql/functions/create_each.sql",
+        "create_each.jobs, patience => create_each.patience,",
+        "create_each.jobs,",
         "tests/sql/test_create_each.py"
         "::test_a_key_that_another_transaction_holds_keeps_nobody_waiting_and_sends_nobody_else_away",
     ),
@@ -116,8 +116,8 @@ MUTANTS = [
     ),
     Mutant(
         "a repeat needs room",
-        "sql/functions/_reserve_jobs.sql",
-        "where sent.is_sound and (new_ids is null or new_ids[sent.place] is not null)",
+        "sql/functions/_check_room.sql",
+        "where sent.is_sound and (_check_room.new_ids is null or _check_room.new_ids[sent.place] is not null)",
         "where sent.is_sound",
         "tests/sql/test_caps.py::test_a_repeat_needs_no_room",
     ),
@@ -166,7 +166,7 @@ MUTANTS = [
     Mutant(
         "a key of one owner is everybody's",
         "sql/functions/_reserve_jobs.sql",
-        "known.owner_service = any(array[(sent.item).owner_service])\n                    and ",
+        "known.owner_service = any(array[(sent.item).owner_service])\n                and ",
         "",
         "tests/sql/test_idempotency.py::test_owners_do_not_share_keys",
     ),

@@ -82,6 +82,14 @@ def test_another_body_is_refused_and_stores_nothing(db: Db, other: dict[str, Any
     assert call(db, "list_jobs") == [job]
 
 
+def test_what_makes_no_sense_is_refused_as_such_though_its_key_is_known(db: Db) -> None:
+    create(db, **KEY)
+
+    refused = refusal(db, "create_job", owner_service="telephony", task_type=None, model_profile="qwen", **KEY)
+
+    assert (refused.sqlstate, refused.diag.message_primary) == ("JV400", "task_type: must have 1 to 200 characters")
+
+
 def test_a_delay_is_compared_as_sent_and_not_the_time_made_of_it(db: Db) -> None:
     job = create(db, **KEY, delay="1 second")
 
