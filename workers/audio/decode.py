@@ -95,7 +95,9 @@ async def samples_of(recording: Recording, voice: int | None = None) -> AsyncIte
         number,
     ]
     async with AsyncExitStack() as stack:
-        process = await anyio.open_process(command, stdin=DEVNULL, stderr=DEVNULL, env={}, start_new_session=True)
+        # Cancelled half-way through its start, a process would be ours and nobody's: nobody would wait for its end.
+        with anyio.CancelScope(shield=True):
+            process = await anyio.open_process(command, stdin=DEVNULL, stderr=DEVNULL, env={}, start_new_session=True)
         await stack.enter_async_context(process)
         # Whatever happens, it must not be waited for: it may have more to say than anybody reads.
         stack.callback(_kill, process)

@@ -87,7 +87,9 @@ class SchemaChecks:
 async def _start() -> _Checker:
     # Without our environment, which holds secrets.
     command = [sys.executable, "-I", _CHECKER, str(CPU_SECONDS)]
-    process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={})
+    # Cancelled half-way through its start, it would be ours and nobody's: nobody would wait for its end.
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={})
     assert process.stdout is not None  # noqa: S101 - it was opened with a pipe
     checker = _Checker(process, BufferedByteReceiveStream(process.stdout))
     try:

@@ -2,10 +2,13 @@
 
 import signal
 import struct
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import Process
 
 from tests.waiting import SOON
 from tests.workers.audio.recordings import (
@@ -126,6 +129,27 @@ async def test_a_stream_may_be_left_before_its_end(tmp_path: Path) -> None:
             first = await anext(chunks)
 
     assert first
+
+
+async def test_a_stream_cancelled_while_its_decoder_starts_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = replace(await probe(stored_at(tmp_path, encoded([LEFT], 6, "mp3"))), samples=b"")
+    open_process = anyio.open_process
+    started: list[Process] = []
+
+    async def cancelled(command: list[str], **options: Any) -> Process:  # noqa: ANN401 - as anyio has them
+        scope.cancel()
+        started.append(await open_process(command, **options))
+        return started[-1]
+
+    monkeypatch.setattr(anyio, "open_process", cancelled)
+    with anyio.CancelScope() as scope:
+        async with samples_of(recording):
+            await anyio.sleep_forever()
+
+    # Not which one: asyncio may look whether it has ended at the same time as who waits for that.
+    assert [process.returncode is not None for process in started] == [True]
 
 
 @pytest.mark.parametrize("kind", ["alaw", "al"])
