@@ -38,6 +38,8 @@ insert into aiserv.installed (file) values
 \ir views/workers.sql
 \ir views/stuck_jobs.sql
 
+\ir functions/_queue_key.sql
+\ir functions/_owner_key.sql
 \ir functions/merge_objects.sql
 \ir functions/merge_jobs.sql
 \ir functions/time_text.sql

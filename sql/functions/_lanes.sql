@@ -10,7 +10,7 @@ begin
         (
             select ready.*
             from aiserv.ready as ready
-            order by ready.model_profile, ready.task_type, ready.priority, ready.owner_service, ready.run_at, ready.job_id
+            order by ready.queue_key, ready.priority, ready.owner_key, ready.run_at, ready.job_id
             limit 1
         )
         union all
@@ -19,9 +19,8 @@ begin
         cross join lateral (
             select ready.*
             from aiserv.ready as ready
-            where (ready.model_profile, ready.task_type, ready.priority, ready.owner_service)
-                > (lane.model_profile, lane.task_type, lane.priority, lane.owner_service)
-            order by ready.model_profile, ready.task_type, ready.priority, ready.owner_service, ready.run_at, ready.job_id
+            where (ready.queue_key, ready.priority, ready.owner_key) > (lane.queue_key, lane.priority, lane.owner_key)
+            order by ready.queue_key, ready.priority, ready.owner_key, ready.run_at, ready.job_id
             limit 1
         ) as next
     )

@@ -24,19 +24,17 @@ begin
     into _level.level, lowest, _level.lanes
     from unnest(_level.model_profiles, _level.task_types) as queue(model_profile, task_type)
     cross join lateral (
-        select ready.priority, ready.owner_service
+        select ready.queue_key, ready.priority, ready.owner_key, ready.owner_service
         from aiserv.ready as ready
-        where ready.model_profile = queue.model_profile and ready.task_type = queue.task_type and ready.priority < _level.below
-        order by ready.priority desc, ready.owner_service desc
+        where ready.queue_key = aiserv._queue_key(queue.model_profile, queue.task_type) and ready.priority < _level.below
+        order by ready.priority desc, ready.owner_key desc
         limit 1
     ) as last
     left join lateral (
         select ready.priority
         from aiserv.ready as ready
-        where ready.model_profile = queue.model_profile
-          and ready.task_type = queue.task_type
-          and (ready.priority, ready.owner_service) < (last.priority, last.owner_service)
-        order by ready.priority desc, ready.owner_service desc
+        where ready.queue_key = last.queue_key and (ready.priority, ready.owner_key) < (last.priority, last.owner_key)
+        order by ready.priority desc, ready.owner_key desc
         limit 1
     ) as previous on true;
 

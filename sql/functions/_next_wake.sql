@@ -51,7 +51,7 @@ begin
             where exists (
                 select
                 from aiserv.ready as ready
-                where ready.model_profile = queue.model_profile and ready.task_type = queue.task_type
+                where ready.queue_key = aiserv._queue_key(queue.model_profile, queue.task_type)
             )
               and trouble.probe_at > clock_timestamp() - interval '1 minute'
               and exists (select from aiserv._open_queues(array[queue.model_profile], array[queue.task_type], null))

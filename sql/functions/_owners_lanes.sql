@@ -11,29 +11,27 @@ as $$
 begin
     -- One look for each owner.
     return array(
-        with recursive owner(model_profile, task_type, owner_service) as (
-            select queue.model_profile, queue.task_type, last.owner_service
+        with recursive owner(model_profile, task_type, queue_key, owner_key, owner_service) as (
+            select queue.model_profile, queue.task_type, last.*
             from unnest(_owners_lanes.model_profiles, _owners_lanes.task_types) as queue(model_profile, task_type)
             cross join lateral (
-                select ready.owner_service
+                select ready.queue_key, ready.owner_key, ready.owner_service
                 from aiserv.ready as ready
-                where ready.model_profile = queue.model_profile
-                  and ready.task_type = queue.task_type
+                where ready.queue_key = aiserv._queue_key(queue.model_profile, queue.task_type)
                   and ready.priority = _owners_lanes.level
-                order by ready.owner_service desc
+                order by ready.owner_key desc
                 limit 1
             ) as last
             union all
-            select owner.model_profile, owner.task_type, previous.owner_service
+            select owner.model_profile, owner.task_type, previous.*
             from owner
             cross join lateral (
-                select ready.owner_service
+                select ready.queue_key, ready.owner_key, ready.owner_service
                 from aiserv.ready as ready
-                where ready.model_profile = owner.model_profile
-                  and ready.task_type = owner.task_type
+                where ready.queue_key = owner.queue_key
                   and ready.priority = _owners_lanes.level
-                  and ready.owner_service < owner.owner_service
-                order by ready.owner_service desc
+                  and ready.owner_key < owner.owner_key
+                order by ready.owner_key desc
                 limit 1
             ) as previous
         )

@@ -16,8 +16,10 @@ as $$
     (
         select 'ready'
         from aiserv.ready as ready
-        where ready.model_profile = _places.model_profile and ready.task_type = _places.task_type
-          and ready.priority = _places.priority and ready.owner_service = _places.owner_service
+        where ready.queue_key = aiserv._queue_key(_places.model_profile, _places.task_type)
+          and ready.priority = _places.priority and ready.owner_key = aiserv._owner_key(_places.owner_service)
+          and ready.model_profile = _places.model_profile and ready.task_type = _places.task_type
+          and ready.owner_service = _places.owner_service
           and ready.run_at = _places.run_at and ready.job_id = _places.job_id
         limit 1
     )

@@ -35,16 +35,16 @@ begin
     end if;
 
     -- A step of the recursion is one look into an index, however many jobs a queue holds. From the end, as in _level.
-    with recursive waiting(model_profile, task_type) as (
-        (select ready.model_profile, ready.task_type from aiserv.ready as ready order by 1 desc, 2 desc limit 1)
+    with recursive waiting(queue_key, model_profile, task_type) as (
+        (select ready.queue_key, ready.model_profile, ready.task_type from aiserv.ready as ready order by 1 desc limit 1)
         union all
         select previous.*
         from waiting
         cross join lateral (
-            select ready.model_profile, ready.task_type
+            select ready.queue_key, ready.model_profile, ready.task_type
             from aiserv.ready as ready
-            where (ready.model_profile, ready.task_type) < (waiting.model_profile, waiting.task_type)
-            order by 1 desc, 2 desc
+            where ready.queue_key < waiting.queue_key
+            order by 1 desc
             limit 1
         ) as previous
     ),
@@ -62,7 +62,7 @@ begin
         ) as previous
     )
     select array_agg(queue.model_profile), array_agg(queue.task_type) into _queues.profiles, _queues.kinds
-    from (select * from waiting union select * from later) as queue
+    from (select waiting.model_profile, waiting.task_type from waiting union select * from later) as queue
     where (coalesce(cardinality(_queues.task_types), 0) = 0 or queue.task_type = any(_queues.task_types))
       and (coalesce(cardinality(_queues.model_profiles), 0) = 0 or queue.model_profile = any(_queues.model_profiles))
       and (_queues.queues -> queue.model_profile ? queue.task_type) is not false;

@@ -24,7 +24,7 @@ begin
           and exists (
             select
             from unnest(_services.model_profiles, _services.task_types) as queue(model_profile, task_type)
-            join aiserv.ready as ready on ready.model_profile = queue.model_profile and ready.task_type = queue.task_type
+            join aiserv.ready as ready on ready.queue_key = aiserv._queue_key(queue.model_profile, queue.task_type)
             where queue.model_profile = service.model_profile
         )
     ));

@@ -60,9 +60,10 @@ begin
         group by made.owner_service, made.task_type, made.model_profile
     ),
     due as (
-        insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes)
+        insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes, queue_key, owner_key)
         select
-            made.model_profile, made.task_type, made.priority, made.owner_service, made.run_at, made.id, made.input_bytes
+            made.model_profile, made.task_type, made.priority, made.owner_service, made.run_at, made.id, made.input_bytes,
+            aiserv._queue_key(made.model_profile, made.task_type), aiserv._owner_key(made.owner_service)
         from made
         where made.run_at <= moment
     )

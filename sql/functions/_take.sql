@@ -29,9 +29,10 @@ begin
         from (
             select ready.ctid, ready.input_bytes
             from aiserv.ready as ready
-            where ready.model_profile = lane.model_profile
-              and ready.task_type = lane.task_type
+            where ready.queue_key = aiserv._queue_key(lane.model_profile, lane.task_type)
               and ready.priority = _take.level
+              and ready.owner_key = aiserv._owner_key(lane.owner_service)
+              and ready.model_profile = lane.model_profile and ready.task_type = lane.task_type
               and ready.owner_service = lane.owner_service
               and (ready.run_at, ready.job_id) > (lane.run_at, lane.job_id)
             order by ready.run_at, ready.job_id

@@ -21,8 +21,8 @@ begin
         select (
             select ready.ctid
             from aiserv.ready as ready
-            where ready.model_profile = asked.model_profile and ready.task_type = asked.task_type
-              and ready.priority = asked.priority and ready.owner_service = asked.owner_service
+            where ready.queue_key = aiserv._queue_key(asked.model_profile, asked.task_type)
+              and ready.priority = asked.priority and ready.owner_key = aiserv._owner_key(asked.owner_service)
               and ready.run_at = asked.run_at and ready.job_id = asked.id
             for update
         ) as place

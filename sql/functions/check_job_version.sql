@@ -19,8 +19,8 @@ begin
     perform
     from aiserv.job as job
     join aiserv.ready as ready
-        on ready.model_profile = job.model_profile and ready.task_type = job.task_type and ready.priority = job.priority
-        and ready.owner_service = job.owner_service and ready.run_at = job.run_at and ready.job_id = job.id
+        on ready.queue_key = aiserv._queue_key(job.model_profile, job.task_type) and ready.priority = job.priority
+        and ready.owner_key = aiserv._owner_key(job.owner_service) and ready.run_at = job.run_at and ready.job_id = job.id
     where job.id = check_job_version.job_id
     for update of ready;
     perform

@@ -111,10 +111,12 @@ def finished(connection: Connection, count: int, *, after: int = 0, small: bool 
 
 def others(connection: Connection, count: int, owners: int = 100) -> None:
     """Put so many jobs of another kind, and as many scheduled ones of the backlog's own, of many owners each."""
-    owner = {"owner_service": sql.SQL("'other' || (n % {})::text").format(owners)}
+    name = sql.SQL("'other' || (n % {})::text").format(owners)
+    owner = {"owner_service": name}
+    key = {"owner_key": sql.SQL("aiserv._owner_key({})").format(name)}
     job_id = _one(connection, "other", f"'{INPUT}'")
     _copy(connection, "job", "id", job_id, count=count, replaced=owner)
-    _copy(connection, "ready", "job_id", job_id, count=count, replaced=owner)
+    _copy(connection, "ready", "job_id", job_id, count=count, replaced={**owner, **key})
     job_id = _one(connection, PROFILE, f"'{INPUT}'", delay="30 days")
     _copy(connection, "job", "id", job_id, count=count, replaced=owner, offset=count)
     _copy(connection, "scheduled", "job_id", job_id, count=count, replaced=owner, offset=count)

@@ -32,6 +32,27 @@ MUTANTS = [
         "tests/sql/test_queues.py::test_a_paused_profile_gives_nothing_until_it_is_resumed",
     ),
     Mutant(
+        "a claim goes by the number of a queue alone",
+        "sql/functions/_take.sql",
+        "              and ready.model_profile = lane.model_profile and ready.task_type = lane.task_type\n",
+        "",
+        "tests/sql/test_claim_order.py::test_a_claim_takes_only_what_it_names_though_others_share_its_numbers",
+    ),
+    Mutant(
+        "a claim goes by the number of an owner alone",
+        "sql/functions/_take.sql",
+        "              and ready.owner_service = lane.owner_service\n",
+        "",
+        "tests/sql/test_claim_order.py::test_a_claim_takes_only_what_it_names_though_others_share_its_numbers",
+    ),
+    Mutant(
+        "a claim of many owners goes by the numbers of queues alone",
+        "sql/functions/_hold_in_turns.sql",
+        "              and ready.model_profile = lane.model_profile and ready.task_type = lane.task_type\n",
+        "",
+        "tests/sql/test_claim_order.py::test_a_claim_takes_only_what_it_names_though_others_share_its_numbers",
+    ),
+    Mutant(
         "owners do not take turns",
         "sql/functions/_take.sql",
         "if cardinality(_take.lanes) > 1 then",

@@ -106,6 +106,18 @@ def test_a_claim_takes_only_the_kinds_it_names(db: Db) -> None:
     assert len(claim(db, 9, task_types=None, model_profiles=[])) == 1
 
 
+@pytest.mark.parametrize("owner_service", [None, "telephony"])
+def test_a_claim_takes_only_what_it_names_though_others_share_its_numbers(db: Db, owner_service: str | None) -> None:
+    jobs = [create(db), create(db, owner_service="press"), create(db, task_type="another")]
+    db.execute("update aiserv.ready set queue_key = aiserv._queue_key('qwen', 'chat')")
+    if owner_service:
+        db.execute("update aiserv.ready set owner_key = aiserv._owner_key(%s)", [owner_service])
+
+    taken = claim(db, 10, task_types=["chat"], model_profiles=["qwen"], owner_service=owner_service)
+
+    assert {job["id"] for job in taken} == {job["id"] for job in jobs[: 1 if owner_service else 2]}
+
+
 def test_a_claim_may_name_the_task_types_of_a_profile(db: Db) -> None:
     create_many(db, [{"task_type": kind, "model_profile": profile} for kind in "ab" for profile in "xy"])
     create(db, task_type="b", model_profile="x", run_at=datetime.now(UTC) + timedelta(hours=1))

@@ -79,8 +79,8 @@ def test_jobs_created_with_keys_are_found_one_by_one(db: Db, connect: Connect) -
     creating = keys_read(db, lambda: call(db, "create_each", jobs=jobs))
     repeating = keys_read(db, lambda: call(db, "create_each", jobs=jobs))
 
-    # To read all there are, once to compare each with all, would be 4,000 at least.
-    assert 200 <= creating <= 1_000
+    # New keys are written and nothing is read. To read all there are, once to compare each with all, would be 4,000.
+    assert creating <= 200
     assert 200 <= repeating <= 1_000
 
 
