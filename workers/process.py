@@ -20,8 +20,8 @@ from aiserv.settings import Settings, SettingsError
 from workers.executors import Executor, Outcome
 from workers.executors.chat import Chat
 from workers.executors.observed import observed
+from workers.executors.pauses import pauses_of
 from workers.executors.reporting import reporting
-from workers.executors.resting import resting_by
 from workers.status import status_application
 from workers.worker import Worker
 
@@ -202,7 +202,7 @@ async def _transcription(settings: Settings, stack: AsyncExitStack, database: Da
     from workers.executors.transcription import Transcription  # noqa: PLC0415
 
     transcription = await stack.enter_async_context(
-        Transcription(settings.transcription, observe=metrics.provider_request, resting=resting_by(database))
+        Transcription(settings.transcription, observe=metrics.provider_request, pauses=pauses_of(database))
     )
     execute = reporting(transcription, database)
     return Work(

@@ -175,7 +175,7 @@ class WorkQueries(Queries):
             },
         )
 
-    async def resting_providers(self, job: Job) -> dict[str, tuple[str, float]]:
+    async def paused_providers(self, job: Job) -> dict[str, tuple[str, float]]:
         """The providers that the job is to leave alone: the category of their trouble, and for how many seconds.
 
         Of those in trouble they are all but the ones that the job was sent to probe.

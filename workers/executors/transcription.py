@@ -16,8 +16,8 @@ from workers.audio.addresses import AllowedHosts
 from workers.audio.decode import Recording, probe
 from workers.audio.sources import Limits, Source, stored
 from workers.executors import Outcome, input_of
+from workers.executors.pauses import Pauses
 from workers.executors.reporting import ReportProgress
-from workers.executors.resting import Resting
 from workers.executors.transcription_request import TranscriptionRequest
 from workers.executors.transcription_result import (
     ProviderAttempt,
@@ -48,7 +48,7 @@ async def _keep_to_oneself(_progress: JsonValue) -> None:
     pass
 
 
-async def _nobody_rests(_job: "Job") -> Mapping[str, Failure]:
+async def _nobody_pauses(_job: "Job") -> Mapping[str, Failure]:
     return {}
 
 
@@ -69,10 +69,10 @@ class Transcription:
     _providers: dict[str, Provider]
 
     def __init__(
-        self, settings: "TranscriptionSettings", *, observe: Observe = _overlook, resting: Resting = _nobody_rests
+        self, settings: "TranscriptionSettings", *, observe: Observe = _overlook, pauses: Pauses = _nobody_pauses
     ) -> None:
         self._settings = settings
-        self._resting = resting
+        self._pauses = pauses
         self._observe = observe
         self._limits = Limits(int(settings.audio_max_bytes), AllowedHosts(settings.audio_url_allowed_hosts))
         self._models = {
@@ -147,8 +147,8 @@ class Transcription:
         if provider is None:
             return ProviderAttempt(name, self._models[name])
         # Now, for the providers before it may have taken half an hour.
-        if (trouble := (await self._resting(job)).get(name)) is not None:
-            return ProviderAttempt(name, provider.model, failure=trouble, resting=True)
+        if (trouble := (await self._pauses(job)).get(name)) is not None:
+            return ProviderAttempt(name, provider.model, failure=trouble, paused=True)
         started = time.monotonic()
         transcript, failure = None, None
         outcome = "cancelled"

@@ -21,7 +21,7 @@ NOT_SET_UP: Final = timedelta(seconds=10)
 class ProviderAttempt:
     """What one provider made of the recording: a transcript, a failure, or neither where it is not set up.
 
-    `resting` says that the failure is an earlier one: the provider was not called.
+    `paused` says that the failure is an earlier one: the provider was not called.
     """
 
     provider: str
@@ -29,7 +29,7 @@ class ProviderAttempt:
     duration_ms: int = 0
     transcript: Transcript | None = None
     failure: Failure | None = None
-    resting: bool = False
+    paused: bool = False
 
     @property
     def status(self) -> Literal["completed", "failed", "skipped"]:
@@ -101,7 +101,7 @@ def troubles_of(attempts: Sequence[ProviderAttempt]) -> dict[str, Failure]:
     return {
         attempt.provider: attempt.failure
         for attempt in attempts
-        if attempt.failure is not None and attempt.failure.provider_trouble and not attempt.resting
+        if attempt.failure is not None and attempt.failure.provider_trouble and not attempt.paused
     }
 
 

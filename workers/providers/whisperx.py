@@ -23,7 +23,7 @@ from workers.providers.whisperx_server import Audio, Server
 
 # For servers that refuse whole recordings: vLLM takes 600 seconds and 25 MB, this is 19 MB.
 LONGEST_PIECE: Final = 590.0
-REST_SECONDS: Final = 30.0
+PAUSE_SECONDS: Final = 30.0
 
 _BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _TOO_LONG: Final = re.compile(
@@ -33,12 +33,12 @@ _TOO_LONG: Final = re.compile(
 
 @dataclass
 class Instance:
-    """A server, and how busy we keep it; it rests while it is in trouble."""
+    """A server, and how busy we keep it; it pauses while it is in trouble."""
 
     server: Server
     in_flight: int = 0
     last_taken: float = 0.0
-    rests_until: float = 0.0
+    paused_until: float = 0.0
 
 
 class WhisperX:
@@ -111,7 +111,9 @@ class WhisperX:
         """Ask the least busy instance; one that cannot be reached, or is full, leaves it to the next."""
         untried = list(self._instances)
         while True:
-            instance = min(untried, key=lambda one: (one.rests_until > time.monotonic(), one.in_flight, one.last_taken))
+            instance = min(
+                untried, key=lambda one: (one.paused_until > time.monotonic(), one.in_flight, one.last_taken)
+            )
             untried.remove(instance)
             instance.in_flight += 1
             instance.last_taken = time.monotonic()
@@ -119,7 +121,7 @@ class WhisperX:
                 return await instance.server.transcribe(audio, seconds, wanted)
             except Failure as failure:
                 if failure.provider_trouble:
-                    instance.rests_until = time.monotonic() + REST_SECONDS
+                    instance.paused_until = time.monotonic() + PAUSE_SECONDS
                 if not untried or not _heard_nothing(failure):
                     raise
             finally:

@@ -17,7 +17,7 @@ from tests.waiting import SOON, until
 from tests.workers.running import Db, create, finished, heard, job, meddler, running
 from tests.workers.transcription.jobs import SHORT, settings_of, urls
 from workers.attempt import End
-from workers.executors.resting import resting_by
+from workers.executors.pauses import pauses_of
 from workers.executors.transcription import Transcription
 from workers.worker import Worker
 
@@ -33,7 +33,7 @@ async def working(conninfo: str, **providers: AudioProvider) -> AsyncIterator[Wo
     options = {"task_types": ["transcription"], "model_profiles": NAMES, "providers": {"whisperx": NAMES}}
     async with (
         Database.open(conninfo, size=1, name="executor") as database,
-        Transcription(settings, resting=resting_by(database)) as transcription,
+        Transcription(settings, pauses=pauses_of(database)) as transcription,
         running(conninfo, transcription, listen="", slots=2, **options) as worker,
     ):
         yield worker
