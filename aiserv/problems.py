@@ -131,6 +131,8 @@ def refusal(sqlstate: str, message: str, hint: str | None) -> Problem:
     complaint = _COMPLAINT.fullmatch(message) if code == "invalid_request" else None
     if complaint:
         index = {"index": int(complaint["index"])} if complaint["index"] else {}
-        return Problem(code, message, [{**index, "field": complaint["field"], "message": complaint["message"]}])
+        return Problem(
+            code, message, [{**index, "field": complaint["field"], "message": complaint["message"]}], hint=hint
+        )
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if code == "queue_full" else {}
     return Problem(code, message, headers=headers, hint=hint)

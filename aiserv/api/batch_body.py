@@ -113,7 +113,8 @@ def _of_lines(lines: bytes, given: dict[str, str], wanted: BatchQuery) -> Batch:
 
 def _checked(text: str, body: Any, wanted: BatchQuery) -> Batch:  # noqa: ANN401 - JSON
     if not isinstance(body, dict):
-        raise Problem("invalid_request", "the body must be an object", hint='Name the list: {"jobs": [...]}.')
+        hint = 'Name the list: {"jobs": [...]}.' if isinstance(body, list) else None
+        raise Problem("invalid_request", "the body must be an object", hint=hint)
     jobs, defaults = body.get("jobs"), body.get("defaults", {})
     if not isinstance(jobs, list) or not 1 <= len(jobs) <= MAX_JOBS:
         raise invalid([{"field": "jobs", "message": f"must be a list of 1 to {MAX_JOBS} jobs"}])

@@ -5,7 +5,7 @@ import re
 from array import array
 from collections import Counter
 from itertools import accumulate
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 import jiter
 
@@ -16,8 +16,10 @@ CONTAINERS: Final = (dict, list)
 PAYLOADS: Final = {"input", "result", "progress", "metadata"}
 # As many as any field of ours can need; a longer number is a payload's and stays text.
 MAX_DIGITS: Final = 30
-# Read in one call, during which no other thread runs: a few milliseconds.
+# Read in one call, during which no other thread runs: a few milliseconds. What takes longest is many short values.
 MAX_AT_ONCE: Final = 1024 * 1024
+MAX_VALUES_AT_ONCE: Final = 20_000
+STEPS_AT_ONCE: Final = 64 * 1024
 
 # How far a bracket leads into the depth, as a signed byte.
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -26,9 +28,8 @@ _ESCAPED_BACKSLASH: Final = re.compile(r"\\\\")
 _SURROGATE_PAIR: Final = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _UNSTORABLE: Final = re.compile(r"\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})")
 
-
 # Names of objects and places in lists.
-Path = tuple[str | int, ...]
+Location: TypeAlias = tuple[str | int, ...]
 
 
 class _Repeated(dict[str, Any]):
@@ -52,7 +53,7 @@ def read_json(body: bytes) -> tuple[str, Any]:
     return text, read_text(text)
 
 
-def read_text(text: str, what: str = "the body", path: Path = ()) -> Any:  # noqa: ANN401 - JSON
+def read_text(text: str, what: str = "the body", path: Location = ()) -> Any:  # noqa: ANN401 - JSON
     """The value that a JSON text stands for; `what` it is, for the problem that is raised otherwise.
 
     `path` leads to it in a body that is made of several.
@@ -63,8 +64,8 @@ def read_text(text: str, what: str = "the body", path: Path = ()) -> Any:  # noq
     return value
 
 
-def _value(text: str, what: str, path: Path) -> Any:  # noqa: ANN401 - JSON
-    if len(text) <= MAX_AT_ONCE:
+def _value(text: str, what: str, path: Location) -> Any:  # noqa: ANN401 - JSON
+    if len(text) <= MAX_AT_ONCE and sum(map(text.count, ",[{")) <= MAX_VALUES_AT_ONCE:
         try:
             return jiter.from_json(text.encode(), catch_duplicate_keys=True, allow_inf_nan=False)
         except ValueError:
@@ -81,8 +82,8 @@ def _value(text: str, what: str, path: Path) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def _repeated(value: object, path: Path) -> Path:
-    """The path to the first name of ours that stands twice, or nothing."""
+def _repeated(value: object, path: Location) -> Location:
+    """Where the first name of ours stands that stands twice, or nothing: in payloads nobody looks."""
     if path and path[-1] in PAYLOADS:
         return ()
     if isinstance(value, _Repeated):
@@ -110,8 +111,15 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= MAX_DIGITS else float("inf")
 
 
+def _float(digits: str) -> float:
+    # Of ours, so that other threads run between two numbers.
+    return float(digits)
+
+
 # Made once: json.loads makes one for each call that has options.
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant, parse_int=_integer)
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_refuse_constant, parse_int=_integer, parse_float=_float
+)
 
 
 def _check_depth(text: str, what: str) -> None:
@@ -123,8 +131,12 @@ def _check_depth(text: str, what: str) -> None:
     plain = text.replace("\\\\", "").replace('\\"', "") if "\\" in text else text
     marks = plain.encode().translate(None, _NO_MARKS).replace(b'""', b"")
     steps = array("b", b"".join(marks.split(b'"')[::2]).translate(_STEPS))
-    if max(accumulate(steps), default=0) > MAX_DEPTH:
-        raise Problem("invalid_json", f"{what} is nested over {MAX_DEPTH} deep")
+    depth = 0
+    # In pieces of some milliseconds: within one no other thread runs.
+    for begin in range(0, len(steps), STEPS_AT_ONCE):
+        *depths, depth = accumulate(steps[begin : begin + STEPS_AT_ONCE], initial=depth)
+        if max(depth, *depths) > MAX_DEPTH:
+            raise Problem("invalid_json", f"{what} is nested over {MAX_DEPTH} deep")
 
 
 def _check_escapes(text: str, what: str) -> None:

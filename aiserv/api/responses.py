@@ -51,6 +51,8 @@ class WholeResponse(web.Response):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Make the head."""
+        if self.prepared:
+            return self._payload_writer
         body = self._body
         if (
             not isinstance(body, bytes)
@@ -73,7 +75,14 @@ class WholeResponse(web.Response):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Write the head and the body."""
-        await (self._write_body() if self._write_body else super().write_eof(data))
+        if self._write_body is None:
+            await super().write_eof(data)
+        elif not self._eof_sent and self._payload_writer is not None:
+            await self._write_body()
+            # As aiohttp leaves an answer that is written.
+            self._eof_sent = True
+            self._body_length = self._payload_writer.output_size
+            self._payload_writer = None
 
 
 class HandedOver(WholeResponse):

@@ -7,10 +7,8 @@ language plpgsql
 set search_path = pg_temp
 as $$
 begin
-    insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes, queue_key, owner_key)
-    select
-        job.model_profile, job.task_type, job.priority, job.owner_service, job.run_at, job.id, job.input_bytes,
-        aiserv._queue_key(job.model_profile, job.task_type), aiserv._owner_key(job.owner_service)
+    insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes)
+    select job.model_profile, job.task_type, job.priority, job.owner_service, job.run_at, job.id, job.input_bytes
     from aiserv.job as job
     where job.id = any(_place.job_ids) and job.run_at <= _place.due;
 

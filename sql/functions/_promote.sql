@@ -30,10 +30,10 @@ begin
         where scheduled.ctid = due.place
         returning scheduled.*
     )
-    insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes, queue_key, owner_key)
+    insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes)
     select
         moved.model_profile, moved.task_type, moved.priority, moved.owner_service, moved.run_at, moved.job_id,
-        moved.input_bytes, aiserv._queue_key(moved.model_profile, moved.task_type), aiserv._owner_key(moved.owner_service)
+        moved.input_bytes
     from moved;
 end;
 $$;

@@ -5,11 +5,12 @@ create or replace function aiserv._queue_key(
 returns bigint
 language sql
 immutable
+parallel safe
 as $$
     select hashtextextended(_queue_key.task_type, hashtextextended(_queue_key.model_profile, 0));
 $$;
 
 comment on function aiserv._queue_key is
-'The number under which the jobs of a queue lie in aiserv.ready. Should two queues ever share one, a claim still gives only jobs of
-those that it names, and one that names none gives those of one queue after those of the other. Without a search path of its own, so
+'The number under which the jobs of a queue lie in aiserv.ready. Should two queues share one, a claim still gives only jobs of those
+that it names; one that leaves profiles or types open may see one of the two and not the other. Without a search path of its own, so
 that the planner can inline it.';

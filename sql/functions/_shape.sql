@@ -50,7 +50,7 @@ begin
     -- Whether a column may be null is said of the column; from PostgreSQL 18 on it is a constraint as well.
     join pg_catalog.pg_constraint as rule on rule.conrelid = relation.oid and rule.contype not in ('n', 't')
     union all
-    select format('constraint aiserv.%I.%I', domain.typname, rule.conname), pg_catalog.pg_get_constraintdef(rule.oid)
+    select format('domain constraint aiserv.%I.%I', domain.typname, rule.conname), pg_catalog.pg_get_constraintdef(rule.oid)
     from pg_catalog.pg_type as domain
     join pg_catalog.pg_constraint as rule on rule.contypid = domain.oid and rule.contype <> 'n'
     where domain.typnamespace = 'aiserv'::pg_catalog.regnamespace

@@ -60,10 +60,9 @@ begin
         group by made.owner_service, made.task_type, made.model_profile
     ),
     due as (
-        insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes, queue_key, owner_key)
+        insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes)
         select
-            made.model_profile, made.task_type, made.priority, made.owner_service, made.run_at, made.id, made.input_bytes,
-            aiserv._queue_key(made.model_profile, made.task_type), aiserv._owner_key(made.owner_service)
+            made.model_profile, made.task_type, made.priority, made.owner_service, made.run_at, made.id, made.input_bytes
         from made
         where made.run_at <= moment
     )
@@ -98,7 +97,10 @@ begin
             if created is null then
                 -- The jobs of keys that were known a moment ago have been deleted since: now the keys are free.
                 select again.job_ids, again.new_ids, again.created into job_ids, new_ids, created
-                from aiserv._store_jobs(_store_jobs.jobs, patience => _store_jobs.patience) as again;
+                from aiserv._store_jobs(
+                    _store_jobs.jobs, _store_jobs.defaults, _store_jobs.batch_id, _store_jobs.patience, _store_jobs.has_keys,
+                    plain => _store_jobs.plain
+                ) as again;
             end if;
         end if;
     end if;

@@ -31,6 +31,9 @@ begin
                 when actual.object is null and known.object ~ '^(index|trigger) ' then known.definition || ';'
                 when actual.object is null and known.object like 'constraint %' then
                     regexp_replace(known.object, '^constraint (.*)\.(.*)$', 'alter table \1 add constraint \2 ') || known.definition || ';'
+                when actual.object is null and known.object like 'domain constraint %' then
+                    regexp_replace(known.object, '^domain constraint (.*)\.(.*)$', 'alter domain \1 add constraint \2 ')
+                        || known.definition || ';'
                 else format('%s was %s;', known.object, left(known.definition, 200))
             end,
             row_number() over (order by coalesce(known.object, actual.object))

@@ -71,10 +71,10 @@ create table aiserv.ready (
     run_at        timestamptz not null,
     job_id        uuid        not null,
     input_bytes   integer     not null,
-    -- The names as numbers, see _queue_key and _owner_key: a look into the index compares all entries of a page, and names cost it
-    -- three times as much.
-    queue_key     bigint      not null,
-    owner_key     bigint      not null,
+    -- The names as numbers, as _queue_key and _owner_key have them: a look into the index compares all entries of a page, and names
+    -- cost it three times as much.
+    queue_key     bigint      not null generated always as (hashtextextended(task_type, hashtextextended(model_profile, 0))) stored,
+    owner_key     bigint      not null generated always as (hashtextextended(owner_service, 0)) stored,
     -- The order of claims is the key: queue, priority, owner, time.
     constraint ready_pkey primary key (queue_key, priority, owner_key, run_at, job_id)
 ) with (

@@ -61,10 +61,12 @@ def is_drained(connection: Connection) -> bool:
     """Whether no job of the backlog is ready or running. Looks where jobs lie: to ask the view would be load."""
     row = connection.execute(
         """
-        select not exists (select from aiserv.ready as ready where ready.model_profile = %(profile)s)
+        select not exists (
+            select from aiserv.ready as ready where ready.queue_key = aiserv._queue_key(%(profile)s, %(task_type)s)
+        )
            and not exists (select from aiserv.lease)
         """,
-        {"profile": PROFILE},
+        {"profile": PROFILE, "task_type": TASK_TYPE},
     ).fetchone()
     return bool(row and row[0])
 
@@ -111,12 +113,10 @@ def finished(connection: Connection, count: int, *, after: int = 0, small: bool 
 
 def others(connection: Connection, count: int, owners: int = 100) -> None:
     """Put so many jobs of another kind, and as many scheduled ones of the backlog's own, of many owners each."""
-    name = sql.SQL("'other' || (n % {})::text").format(owners)
-    owner = {"owner_service": name}
-    key = {"owner_key": sql.SQL("aiserv._owner_key({})").format(name)}
+    owner = {"owner_service": sql.SQL("'other' || (n % {})::text").format(owners)}
     job_id = _one(connection, "other", f"'{INPUT}'")
     _copy(connection, "job", "id", job_id, count=count, replaced=owner)
-    _copy(connection, "ready", "job_id", job_id, count=count, replaced={**owner, **key})
+    _copy(connection, "ready", "job_id", job_id, count=count, replaced=owner)
     job_id = _one(connection, PROFILE, f"'{INPUT}'", delay="30 days")
     _copy(connection, "job", "id", job_id, count=count, replaced=owner, offset=count)
     _copy(connection, "scheduled", "job_id", job_id, count=count, replaced=owner, offset=count)

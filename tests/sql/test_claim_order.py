@@ -109,6 +109,7 @@ def test_a_claim_takes_only_the_kinds_it_names(db: Db) -> None:
 @pytest.mark.parametrize("owner_service", [None, "telephony"])
 def test_a_claim_takes_only_what_it_names_though_others_share_its_numbers(db: Db, owner_service: str | None) -> None:
     jobs = [create(db), create(db, owner_service="press"), create(db, task_type="another")]
+    db.execute("alter table aiserv.ready alter queue_key drop expression, alter owner_key drop expression")
     db.execute("update aiserv.ready set queue_key = aiserv._queue_key('qwen', 'chat')")
     if owner_service:
         db.execute("update aiserv.ready set owner_key = aiserv._owner_key(%s)", [owner_service])

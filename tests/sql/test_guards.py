@@ -78,12 +78,8 @@ def test_the_count_of_attempts_never_falls(db: Db) -> None:
 
 PLACES = {
     "ready": """
-        insert into aiserv.ready (
-            model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes, queue_key, owner_key
-        )
-        select model_profile, task_type, priority, owner_service, run_at, id, 2,
-            aiserv._queue_key(model_profile, task_type), aiserv._owner_key(owner_service)
-        from aiserv.job where id = %(id)s
+        insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes)
+        select model_profile, task_type, priority, owner_service, run_at, id, 2 from aiserv.job where id = %(id)s
         """,
     "scheduled": """
         insert into aiserv.scheduled (model_profile, task_type, run_at, job_id, priority, owner_service, input_bytes)
@@ -109,8 +105,7 @@ def test_a_job_is_in_one_place_at_a_time_and_in_none_when_it_is_finished(db: Db,
     assert refused(db, PLACES[place], job_id) == ("23505" if place == where_it_is else "JS409")
 
 
-@pytest.mark.parametrize(("model_profile", "keyed"), [("other", "other"), ("other", "qwen"), ("qwen", "other")])
-def test_a_place_under_another_name_or_key_than_the_job_s_is_refused(db: Db, model_profile: str, keyed: str) -> None:
+def test_a_place_under_another_key_than_the_job_s_is_refused(db: Db) -> None:
     job_id = in_state(db, "pending")
     db.execute("begin")
     db.execute("delete from aiserv.ready")
@@ -118,15 +113,10 @@ def test_a_place_under_another_name_or_key_than_the_job_s_is_refused(db: Db, mod
     with pytest.raises(psycopg.Error) as error:
         db.execute(
             """
-            insert into aiserv.ready (
-                model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes, queue_key, owner_key
-            )
-            select
-                %(model_profile)s, task_type, priority, owner_service, run_at, id, 2,
-                aiserv._queue_key(%(keyed)s, task_type), aiserv._owner_key(owner_service)
-            from aiserv.job where id = %(id)s
+            insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes)
+            values ('other', 'chat', 0, 'telephony', now(), %s, 2)
             """,
-            {"id": job_id, "model_profile": model_profile, "keyed": keyed},
+            [job_id],
         )
     db.execute("rollback")
 
@@ -136,7 +126,7 @@ def test_a_place_under_another_name_or_key_than_the_job_s_is_refused(db: Db, mod
 
 def test_a_job_that_does_not_exist_has_no_place(db: Db) -> None:
     with pytest.raises(psycopg.Error) as error:
-        db.execute("insert into aiserv.ready values ('model', 'type', 0, 'owner', now(), gen_random_uuid(), 2, 0, 0)")
+        db.execute("insert into aiserv.ready values ('model', 'type', 0, 'owner', now(), gen_random_uuid(), 2)")
 
     assert error.value.sqlstate == "JS409"
 

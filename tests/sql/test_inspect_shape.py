@@ -26,7 +26,7 @@ $$
         (
             "alter domain aiserv._outcome drop constraint outcome_is_final",
             "problem",
-            "constraint aiserv._outcome.outcome_is_final is missing",
+            "domain constraint aiserv._outcome.outcome_is_final is missing",
         ),
         (
             ANOTHER_QUERY,
@@ -62,6 +62,10 @@ def test_what_was_changed_by_hand_is_named_and_may_be_meant(db: Db, change: str,
 @pytest.mark.parametrize(
     ("change", "missing"),
     [
+        (
+            "alter domain aiserv._outcome drop constraint outcome_is_final",
+            "domain constraint aiserv._outcome.outcome_is_final",
+        ),
         ("drop index aiserv.job_by_queue", "index aiserv.job_by_queue"),
         ("drop trigger _100_guard_finished on aiserv.job", "trigger aiserv.job._100_guard_finished"),
         (

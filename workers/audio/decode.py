@@ -5,13 +5,15 @@ import signal
 import sys
 from array import array
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL
+from tempfile import TemporaryFile
 from typing import Final
 
 import anyio
+from anyio.abc import ByteReceiveStream, Process
 
 from workers.failures import Failure
 
@@ -52,12 +54,14 @@ async def probe(path: Path, kind: str = "") -> Recording:
 
     Raises `Failure`: `unsupported_audio` for what cannot be decoded, or is cut off.
     """
-    # Without our environment, which holds secrets; out of reach of a terminal's Ctrl-C, which is for us.
-    command = [sys.executable, "-I", _DECODER, "scan", str(path), kind]
-    ended = await anyio.run_process(command, stdin=DEVNULL, env={}, check=False, start_new_session=True)
-    if ended.returncode != 0:
-        raise _failure(ended.returncode, ended.stderr)
-    line, _, rest = ended.stdout.partition(b"\n")
+    with TemporaryFile() as complaint:
+        async with _decoder("scan", str(path), kind, stderr=complaint.fileno()) as process:
+            said = b"".join([chunk async for chunk in _output(process)])
+            status = await process.wait()
+        if status != 0:
+            complaint.seek(0)
+            raise _failure(status, complaint.read())
+    line, _, rest = said.partition(b"\n")
     found = json.loads(line)
     samples, levels = rest[: found["samples"]], array("H", rest[found["samples"] :])
     each = len(levels) // found["voices"]
@@ -84,24 +88,25 @@ async def samples_of(recording: Recording, voice: int | None = None) -> AsyncIte
         yield _kept(recording, voice)
         return
     number = str(-1 if voice is None else voice)
-    command = [
-        sys.executable,
-        "-I",
-        _DECODER,
-        "pcm",
-        str(recording.path),
-        recording.kind,
-        str(recording.channels),
-        number,
-    ]
-    async with AsyncExitStack() as stack:
-        # Cancelled half-way through its start, a process would be ours and nobody's: nobody would wait for its end.
-        with anyio.CancelScope(shield=True):
-            process = await anyio.open_process(command, stdin=DEVNULL, stderr=DEVNULL, env={}, start_new_session=True)
-        await stack.enter_async_context(process)
-        # Whatever happens, it must not be waited for: it may have more to say than anybody reads.
-        stack.callback(_kill, process)
+    async with _decoder("pcm", str(recording.path), recording.kind, str(recording.channels), number) as process:
         yield _exactly(process, recording.frames * 2 * (recording.voices if voice is None else 1))
+
+
+@asynccontextmanager
+async def _decoder(*arguments: str, stderr: int = DEVNULL) -> AsyncIterator[Process]:
+    """A decoder, which ends with the context."""
+    # Without our environment, which holds secrets; out of reach of a terminal's Ctrl-C, which is for us.
+    command = [sys.executable, "-I", _DECODER, *arguments]
+    # Cancelled half-way through its start, a process would be ours and nobody's: nobody would wait for its end.
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(command, stdin=DEVNULL, stderr=stderr, env={}, start_new_session=True)
+    async with process:
+        try:
+            yield process
+        finally:
+            # Whatever happens, it must not be waited for: it may have more to say than anybody reads.
+            if process.returncode is None:
+                process.kill()
 
 
 async def _kept(recording: Recording, voice: int | None) -> AsyncIterator[bytes]:
@@ -111,21 +116,20 @@ async def _kept(recording: Recording, voice: int | None) -> AsyncIterator[bytes]
         yield array("h", recording.samples)[voice :: recording.voices].tobytes()
 
 
-async def _exactly(process: anyio.abc.Process, size: int) -> AsyncIterator[bytes]:
+def _output(process: Process) -> ByteReceiveStream:
     assert process.stdout is not None  # noqa: S101 - it was opened with a pipe
+    return process.stdout
+
+
+async def _exactly(process: Process, size: int) -> AsyncIterator[bytes]:
     left = size
     try:
         while left:
-            chunk = (await process.stdout.receive(_CHUNK))[:left]
+            chunk = (await _output(process).receive(_CHUNK))[:left]
             left -= len(chunk)
             yield chunk
     except anyio.EndOfStream:
         raise _failure(await process.wait(), b"the decoder stopped early") from None
-
-
-def _kill(process: anyio.abc.Process) -> None:
-    if process.returncode is None:
-        process.kill()
 
 
 def _failure(status: int, said: bytes) -> Failure:

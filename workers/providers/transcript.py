@@ -83,13 +83,17 @@ def joined(parts: Iterable[Transcript]) -> Transcript:
 
 
 def parse_transcript(body: bytes, *, seconds: float) -> Transcript:
-    """What the body of a success says about a recording of this length; its content type does not matter.
+    """What the body of a success says: see `transcript_in`; its content type does not matter."""
+    return transcript_in(parsed(body), seconds=seconds)
+
+
+def transcript_in(answer: JsonValue, *, seconds: float) -> Transcript:
+    """What an answer says about a recording of this length.
 
     `segments` may be a list, or lie in an object or in `result`; `text` may be a list of segments; there may be
     `utterances` (of AssemblyAI's shape, in milliseconds) or `chunks`. Text without times is one segment of the
     recording's length. Raises `Failure` with `invalid_response`.
     """
-    answer = parsed(body)
     if isinstance(answer, str):
         answer = {"text": answer}
     if isinstance(answer, list):

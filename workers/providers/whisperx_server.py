@@ -16,7 +16,7 @@ from workers.failures import Failure
 from workers.providers.answers import parsed_object
 from workers.providers.http import Call, HttpClient, Refused
 from workers.providers.pieces import Wanted
-from workers.providers.transcript import Transcript, parse_transcript
+from workers.providers.transcript import Transcript, parse_transcript, transcript_in
 from workers.providers.whisperx_dialects import (
     FILE_FIELDS,
     ROUTES,
@@ -100,10 +100,9 @@ class Server:
             raise Failure("invalid_response", "the server made a task without an identifier")
         call = Call("GET", task_url(self._root, identifier), headers=wanted.headers)
         while True:
-            body = await self._client.answer(call)
-            match parsed_object(body):
-                case {"status": "completed"}:
-                    return _with_language(parse_transcript(body, seconds=seconds), wanted)
+            match parsed_object(await self._client.answer(call)):
+                case {"status": "completed", **task}:
+                    return _with_language(transcript_in(task, seconds=seconds), wanted)
                 case {"status": "failed" | "cancelled" as status, **task}:
                     raise Failure("provider_error", f"the task {status}: {task.get('error')}")
             await anyio.sleep(POLL_SECONDS)

@@ -25,11 +25,8 @@ BY_HAND: dict[str, tuple[str, set[str]]] = {
     ),
     "line up": (
         """
-        insert into aiserv.ready (
-            model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes, queue_key, owner_key
-        )
-        select model_profile, task_type, priority, owner_service, run_at, id, input_bytes,
-            aiserv._queue_key(model_profile, task_type), aiserv._owner_key(owner_service)
+        insert into aiserv.ready (model_profile, task_type, priority, owner_service, run_at, job_id, input_bytes)
+        select model_profile, task_type, priority, owner_service, run_at, id, input_bytes
         from aiserv.job where id = %(id)s
         """,
         set(STATUSES),

@@ -2,6 +2,7 @@
 
 import signal
 import struct
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tests.workers.audio.recordings import (
     words_in,
 )
 from workers.audio import decode
-from workers.audio.decode import probe, samples_of
+from workers.audio.decode import Recording, probe, samples_of
 from workers.audio.split import split
 from workers.failures import Failure
 
@@ -131,10 +132,20 @@ async def test_a_stream_may_be_left_before_its_end(tmp_path: Path) -> None:
     assert first
 
 
-async def test_a_stream_cancelled_while_its_decoder_starts_waits_for_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def read_whole(recording: Recording) -> None:
+    await probe(recording.path)
+
+
+async def read_as_a_stream(recording: Recording) -> None:
+    async with samples_of(replace(recording, samples=b"")):
+        await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("read", [read_whole, read_as_a_stream])
+async def test_who_is_cancelled_while_the_decoder_starts_waits_for_its_end(
+    read: Callable[[Recording], Awaitable[None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recording = replace(await probe(stored_at(tmp_path, encoded([LEFT], 6, "mp3"))), samples=b"")
+    recording = await probe(stored_at(tmp_path, encoded([LEFT], 6, "mp3")))
     open_process = anyio.open_process
     started: list[Process] = []
 
@@ -145,8 +156,7 @@ async def test_a_stream_cancelled_while_its_decoder_starts_waits_for_its_end(
 
     monkeypatch.setattr(anyio, "open_process", cancelled)
     with anyio.CancelScope() as scope:
-        async with samples_of(recording):
-            await anyio.sleep_forever()
+        await read(recording)
 
     # Not which one: asyncio may look whether it has ended at the same time as who waits for that.
     assert [process.returncode is not None for process in started] == [True]
