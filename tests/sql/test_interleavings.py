@@ -67,15 +67,26 @@ class World:
         call(db, "complete_job", job_id=self.ids["C"], result="0")
         call(db, "fail_job", job_id=self.ids["D"], category="timeout", message="")
         let_lease_run_out(db, self.ids["A"])
-        tables = db.execute("select tablename as name from pg_tables where schemaname = 'aiserv'").fetchall()
-        self.tables = [row["name"] for row in tables if row["name"] not in OF_THE_INSTALLATION]
+        columns = db.execute(
+            """
+            select relation.relname as name, string_agg(field.attname, ', ') as columns
+            from pg_class as relation
+            join pg_attribute as field on field.attrelid = relation.oid
+            where relation.relnamespace = 'aiserv'::regnamespace and relation.relkind = 'r'
+              and field.attnum > 0 and not field.attisdropped and field.attgenerated = ''
+            group by relation.relname
+            """
+        ).fetchall()
+        tables = {row["name"]: row["columns"] for row in columns if row["name"] not in OF_THE_INSTALLATION}
+        self.tables = list(tables)
         db.execute("create schema kept")
-        for table in self.tables:
+        for table in tables:
             db.execute(f"create table kept.{table} as table aiserv.{table}".encode())
         self.restoring = (
             "begin; set local session_replication_role = replica; "  # so that no trigger fires
             + "; ".join(
-                f"delete from aiserv.{table}; insert into aiserv.{table} table kept.{table}" for table in self.tables
+                f"delete from aiserv.{table}; insert into aiserv.{table} ({names}) select {names} from kept.{table}"
+                for table, names in tables.items()
             )
             + "; commit"
         ).encode()
