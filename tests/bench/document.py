@@ -34,11 +34,11 @@ FIGURES: Final = {
 }
 # Why a row misses its goal, for as long as it does.
 REASONS: Final[Mapping[int, str]] = {
-    1: """for PostgreSQL a job in its place is 2.4 raw rows (93,000 instructions to 38,000), as it has four indexes and
+    1: """for PostgreSQL a job in its place is 2.2 raw rows (83,000 instructions to 38,000), as it has four indexes and
 not two and stands in the order of claims; with the JSON, which the raw insert leaves to its client, the limits and the
-counters it is 3.3 (125,000). A job takes 41 µs of CPU, of which PostgreSQL has 28 and the server 13, and a raw row 11
-with its client; but four connections keep 1.7 of the two cores busy, and one keeps one. With both always busy it would
-be 0.54; with no more in PostgreSQL than the job and its place, too, 0.65.""",
+counters it is 3.1 (117,000). When that was still 125,000, a job took 41 µs of CPU, of which PostgreSQL had 28 and the
+server 13, and a raw row 11 with its client; but four connections kept 1.7 of the two cores busy, and one keeps one.
+With both always busy it would have been 0.54; with no more in PostgreSQL than the job and its place, too, 0.65.""",
     2: """the limit is one core for the server's Python. Where ours went before all else on the machine, `perf sched`
 saw the server running for 95 to 97 % of the time, whatever PostgreSQL and the client did, which left half of the other
 core idle: it waits for neither disk nor locks, and one, two or three groups in flight, or none that is small beside a
@@ -50,22 +50,20 @@ a request takes 2.6 times that of a create. Below the sockets and without psycop
 and was 369,000: every request's id, token and measurement take 26,000, JSON 19,000, the checks of its fields 17,000,
 and an answer with its headers 20,000 before it is written; most of the rest is aiohttp's.""",
     3: """pgmq is the best of the three, and CPU is what counts, also on such a disk: `pgmq.send` takes PostgreSQL
-212,000 instructions and a job in a group of sixteen 235,000, of which its row, indexes and place are 93,000, the answer
-37,000, and its share of what each statement takes besides 42,000. A third of `pgmq.send` would be 71,000, less than the
+212,000 instructions and a job in a group of sixteen 234,000, of which its row, indexes and place are 83,000, the answer
+37,000, and its share of what each statement takes besides 51,000. A third of `pgmq.send` would be 71,000, less than the
 row in its place alone.""",
     6: """two do not get into each other's way: a job costs 82 µs of CPU with two (33 in Python, 22 for the claim, 27 to
 settle) and 77 with one. But at 18,573 jobs/s one keeps 1.43 of the two cores busy already, as its work and that of
 PostgreSQL overlap: with both cores full and nothing else on them the ratio would be 1.3, or 1.4 if the second cost
 nothing more.""",
-    8: """with 100 owners who take turns, each claim looks into 100 lanes and notes 100 turns, which takes half as many
-instructions again as a claim from one owner; the counters get 100 rows for each group of results instead of one. The
-run before, at 161a0c2, made 0.825, of 13,300 and 10,100 jobs/s; both are a third faster now, the one owner a little
-more.""",
+    8: """with 100 owners who take turns, each claim of 500 looks into 100 lanes and notes 100 turns, 76 million
+instructions instead of 53; and the counters get 100 rows for each group of results instead of one.""",
     10: """a claim of one job is a dozen small statements inside PostgreSQL and a flush, on two cores that the client,
 the worker and the settlements share.""",
     11: """a create and a claim are transactions of several statements each, and a bare NOTIFY is none: three bare
-inserts take PostgreSQL 360,000 instructions and `create_job` as a whole 955,000; to lease a job in one bare statement
-takes 380,000 and a claim of one job about 1,335,000, none of whose statements takes more than a quarter.""",
+inserts take PostgreSQL 410,000 instructions and `create_job` as a whole 1,007,000; to lease a job in one bare statement
+takes 380,000 and a claim of one job about 1,295,000, none of whose statements takes more than a quarter.""",
 }
 
 
