@@ -67,6 +67,8 @@ def is_drained(connection: Connection) -> bool:
            and not exists (select from aiserv.lease)
         """,
         {"profile": PROFILE, "task_type": TASK_TYPE},
+        # A plan for any queue would read the million jobs of another one.
+        prepare=False,
     ).fetchone()
     return bool(row and row[0])
 
