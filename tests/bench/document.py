@@ -47,7 +47,8 @@ rest is HTTP, checks and answer, so that 0.6, which is 1.67 times the CPU of the
 that concerns PostgreSQL. In turns with that endpoint a create takes 2.0 times its CPU (111 µs to 54 where both went
 before all else), and took 2.4 times (130) before jiter read the JSON and an answer made its head in one step; an insert
 a request takes 2.6 times that of a create. In the table, where nobody goes before the others, PostgreSQL takes its part
-of the two cores from a create, and nothing from the bare endpoint. Below the sockets and without psycopg it is 319,000 instructions to 212,000,
+of the two cores from a create, and nothing from the bare endpoint. Below the sockets and without psycopg it is 319,000
+instructions to 212,000,
 and was 369,000: every request's id, token and measurement take 26,000, JSON 19,000, the checks of its fields 17,000,
 and an answer with its headers 20,000 before it is written; most of the rest is aiohttp's.""",
     3: """pgmq is the best of the three, and CPU is what counts, also on such a disk: `pgmq.send` takes PostgreSQL
